@@ -1,0 +1,158 @@
+"""Sessions of the repository: ``nox -l`` lists them, ``nox -s NAME -- ARGUMENTS`` runs one.
+
+Every session makes an environment of its own with the interpreter that runs nox, and installs only what it
+needs: an import that a distribution does not declare fails in its ``tests``.
+"""
+
+import os
+import re
+import shutil
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "imports", "tests", "integration"]
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).resolve().parent
+ROOT_PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PROJECTS = {
+    path.parent.name: tomllib.loads(path.read_text(encoding="utf-8"))
+    for path in sorted(ROOT.glob("packages/*/pyproject.toml"))
+}
+TESTED = [dist for dist in PROJECTS if any((ROOT / "packages" / dist / "tests").glob("test_*.py"))]
+every_distribution = nox.parametrize("dist", list(PROJECTS), ids=list(PROJECTS))
+every_tested_distribution = nox.parametrize("dist", TESTED, ids=TESTED)
+
+
+def group(name: str) -> list[str]:
+    """Requirements of a dependency group of the root project."""
+    return list(nox.project.dependency_groups(ROOT_PROJECT, name))
+
+
+def with_siblings(*dists: str) -> list[str]:
+    """Names of distributions and of everything they need from this repository, sorted."""
+    found: set[str] = set()
+    waiting = list(dists)
+    while waiting:
+        dist = waiting.pop()
+        if dist not in found:
+            found.add(dist)
+            requirements = PROJECTS[dist]["project"]["dependencies"]
+            waiting += [
+                name for name in (re.match(r"[\w.-]+", r)[0] for r in requirements) if name in PROJECTS
+            ]
+    return sorted(found)
+
+
+def folder(dist: str) -> Path:
+    """Folder of a distribution."""
+    return ROOT / "packages" / dist
+
+
+def install_editable(session: nox.Session, *dists: str, groups: tuple[str, ...] = ()) -> None:
+    """Install distributions with their siblings from the working tree, and dependency groups beside them."""
+    paths = [part for dist in with_siblings(*dists) for part in ("-e", str(folder(dist)))]
+    # The siblings are named by path here; uv would otherwise add them a second time from the workspace.
+    env = {"UV_NO_SOURCES": "1"}
+    session.install(*paths, *(r for name in groups for r in group(name)), env=env)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting with ruff."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check", *session.posargs)
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Check that packages import only what lies below them (import-linter; imports nothing)."""
+    session.install(*group("imports"))
+    sources = ":".join(str(path) for path in sorted(ROOT.glob("packages/*/src")))
+    session.run("lint-imports", *session.posargs, env={"PYTHONPATH": sources})
+
+
+@nox.session
+@every_tested_distribution
+def tests(session: nox.Session, dist: str) -> None:
+    """Test one distribution with only its own dependencies: its suite and the examples of its docstrings."""
+    install_editable(session, dist, groups=("test",))
+    session.run(
+        "pytest",
+        "--doctest-modules",
+        str(folder(dist) / "src"),
+        str(folder(dist) / "tests"),
+        *session.posargs,
+    )
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Test what needs several distributions: packaging rules, documented examples, whole fits."""
+    install_editable(session, *PROJECTS, groups=("test",))
+    session.run("pytest", "integration_tests", *session.posargs)
+
+
+@nox.session
+@every_distribution
+def wheel(session: nox.Session, dist: str) -> None:
+    """Build wheels of one distribution and its siblings, and test them away from the source tree."""
+    work = Path(session.create_tmp())
+    shutil.rmtree(work, ignore_errors=True)
+    wheels = work / "wheels"
+    uses_uv = session.venv_backend == "uv"
+    for name in with_siblings(dist):
+        command = (
+            ("uv", "build", "--wheel", "--no-sources", "--out-dir")
+            if uses_uv
+            else ("pip", "wheel", "--no-deps", "-w")
+        )
+        session.run(*command, str(wheels), str(folder(name)), silent=True)
+    session.install(*(str(path) for path in sorted(wheels.glob("*.whl"))))
+
+    # The suite is copied, with the settings it shares with others; the sources stay behind.
+    away = work / "away"
+    away.mkdir()
+    for path in ("pyproject.toml", "conftest.py", "integration_tests/import_footprint.py"):
+        shutil.copy(ROOT / path, away)
+    if dist in TESTED:
+        shutil.copytree(folder(dist) / "tests", away / "packages" / dist / "tests")
+    session.chdir(away)
+    session.run("python", "import_footprint.py", dist)
+    if dist in TESTED:
+        session.install(*group("test"))
+        measured = os.environ.get("HOMODYNE_REAL_DATA", str(ROOT.parent / "shared" / "data"))
+        session.run(
+            "pytest", f"packages/{dist}/tests", *session.posargs, env={"HOMODYNE_REAL_DATA": measured}
+        )
+
+
+@nox.session
+@every_tested_distribution
+def lowest(session: nox.Session, dist: str) -> None:
+    """Test one distribution with the lowest versions that its dependencies' ranges admit (needs uv)."""
+    if session.venv_backend != "uv":
+        session.skip("only uv resolves to the lowest versions")
+    requirements = {
+        requirement
+        for name in with_siblings(dist)
+        for requirement in PROJECTS[name]["project"]["dependencies"]
+        if re.match(r"[\w.-]+", requirement)[0] not in PROJECTS
+    }
+    session.install("--resolution", "lowest-direct", *sorted(requirements))
+    # Second, so that the floors of the tools do not take part; what is installed already stays.
+    install_editable(session, dist, groups=("test",))
+    session.run("pytest", str(folder(dist) / "tests"), *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def demo(session: nox.Session) -> None:
+    """Run ``homodyne demo`` from the working tree."""
+    install_editable(session, "homodyne-cli")
+    session.chdir(session.invoked_from)
+    session.run("homodyne", "demo", *session.posargs)
