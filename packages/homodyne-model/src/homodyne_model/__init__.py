@@ -1,0 +1,65 @@
+"""Homodyne scattering model: g1, C2, residuals and one-pass normal equations, differentiable and jit-ready."""
+
+from importlib.metadata import version as _version
+
+from homodyne_model._compress import (
+    Compression,
+    ScalingBounds,
+    ScalingState,
+    compress,
+    compressed_residual,
+    in_coordinates,
+    joint_covariance,
+    with_angle_weights,
+)
+from homodyne_model._coordinates import Coordinates, LinearCoordinate, LogCoordinate, RateCoordinates
+from homodyne_model._correlation import correlation, field_correlation, map_c2, map_g1, points_c2, points_g1
+from homodyne_model._directions import Directions, determined_directions, invert_identifiable
+from homodyne_model._normal_equations import normal_equations
+from homodyne_model._parameters import PARAMETERS, AnalysisMode, Parameter, ParameterLayout
+from homodyne_model._residuals import PointChunk, StratifiedResidualFunction, StratifiedResidualFunctionJIT
+from homodyne_model._shear_kernel import SHEAR_KERNELS
+from homodyne_model._transport import QUADRATURES, diffusion_coefficient, shear_rate
+from homodyne_model._two_time_model import TwoTimeModel
+from homodyne_model.errors import HomodyneError, ModelError
+
+__version__ = _version("homodyne-model")
+__all__ = [
+    "PARAMETERS",
+    "QUADRATURES",
+    "SHEAR_KERNELS",
+    "AnalysisMode",
+    "Compression",
+    "Coordinates",
+    "Directions",
+    "HomodyneError",
+    "LinearCoordinate",
+    "LogCoordinate",
+    "ModelError",
+    "Parameter",
+    "ParameterLayout",
+    "PointChunk",
+    "RateCoordinates",
+    "ScalingBounds",
+    "ScalingState",
+    "StratifiedResidualFunction",
+    "StratifiedResidualFunctionJIT",
+    "TwoTimeModel",
+    "__version__",
+    "compress",
+    "compressed_residual",
+    "correlation",
+    "determined_directions",
+    "diffusion_coefficient",
+    "field_correlation",
+    "in_coordinates",
+    "invert_identifiable",
+    "joint_covariance",
+    "map_c2",
+    "map_g1",
+    "normal_equations",
+    "points_c2",
+    "points_g1",
+    "shear_rate",
+    "with_angle_weights",
+]
