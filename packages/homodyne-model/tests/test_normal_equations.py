@@ -74,7 +74,7 @@ def test_tile_size_does_not_matter(monkeypatch, kind, tile):
     expected = np.asarray(normal_equations(model, physical, c2))
     monkeypatch.setattr(_normal_equations, "_TILE", tile)
     # A new function, since the compiled one remembers its tiles.
-    found = jax.jit(_normal_equations._gram_of_maps.__wrapped__)(model, physical, c2, None)
+    found = jax.jit(_normal_equations._gram_of_rows.__wrapped__)(model, physical, c2, None, 0)
     assert_grams_agree(found, expected)
 
 
@@ -84,6 +84,21 @@ def test_upper_triangle_and_diagonal_are_never_read(garbage):
     expected = normal_equations(model, physical, c2)
     spoiled = np.where(np.tri(51, k=-1, dtype=bool), c2, garbage)
     np.testing.assert_array_equal(normal_equations(model, physical, spoiled), expected)
+
+
+@pytest.mark.parametrize("kind", ["static", "flow"])
+@pytest.mark.parametrize("n_rows", [1, 7, 20, 51])
+def test_sums_over_rows_add(kind, n_rows):
+    model, physical, c2 = measurement(kind, 51)
+    weights = np.random.default_rng(3).random(c2.shape)
+    starts = range(0, 51, n_rows)
+    parts = [(slice(None), slice(k, k + n_rows)) for k in starts]
+    for w in (None, weights):
+        found = sum(
+            normal_equations(model, physical, c2[part], None if w is None else w[part], first_row=k)
+            for k, part in zip(starts, parts, strict=True)
+        )
+        assert_grams_agree(found, normal_equations(model, physical, c2, w))
 
 
 def test_sums_over_disjoint_masks_add():
@@ -156,10 +171,10 @@ def test_many_parameter_vectors_at_once():
 def test_one_compilation_per_shape():
     model, physical, c2 = measurement("static", 13)
     normal_equations(model, physical, c2)
-    compiled = _normal_equations._gram_of_maps._cache_size()
+    compiled = _normal_equations._gram_of_rows._cache_size()
     normal_equations(model.at_angles([7.0, 8.0]), 2 * physical, c2 + 1)
     normal_equations(TwoTimeModel("static", 0.01, model.t + 1, model.phi), physical, c2)
-    assert _normal_equations._gram_of_maps._cache_size() == compiled
+    assert _normal_equations._gram_of_rows._cache_size() == compiled
 
 
 def test_whole_numbers_are_numbers():
@@ -172,8 +187,10 @@ def test_whole_numbers_are_numbers():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"c2": np.ones((3, 13, 13))}, r"c2 has shape \(3, 13, 13\); expected \(2, 13, 13\)"),
+        ({"c2": np.ones((3, 13, 13))}, r"c2 has shape \(3, 13, 13\).*rows of maps of \(2, 13, 13\)"),
         ({"c2": np.ones((13, 13))}, r"c2 has shape \(13, 13\)"),
+        ({"c2": np.ones((2, 5, 13)), "first_row": 9}, r"c2 has shape \(2, 5, 13\), first_row is 9"),
+        ({"c2": np.ones((2, 5, 13)), "first_row": -1}, r"first_row is -1"),
         ({"weights": np.ones((2, 13))}, r"weights has shape \(2, 13\); expected \(2, 13, 13\) like c2"),
         ({"physical": np.ones(7)}, r"physical has shape \(7,\); expected \(3,\)"),
     ],

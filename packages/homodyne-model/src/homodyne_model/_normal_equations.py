@@ -37,8 +37,8 @@ from homodyne_model._transport import real_array
 from homodyne_model._two_time_model import TwoTimeModel
 from homodyne_model.errors import ModelError
 
-# Frames a side of a tile. From 40 to 100 the pass is equally fast; below, the loop costs, above, the tile leaves the cache.
-_TILE = 50
+# Frames a side of a tile, about. From 40 to 100 the pass is equally fast; below, the loop costs, above, the tile leaves the cache.
+_TILE = 64
 
 
 class FrameVectors(NamedTuple):
@@ -108,7 +108,7 @@ class PairSums(NamedTuple):
     s_y: jax.Array | None = None
 
 
-def normal_equations(model: TwoTimeModel, physical, c2, weights=None):
+def normal_equations(model: TwoTimeModel, physical, c2, weights=None, *, first_row=0):
     """Gram matrices of the columns ``[∂f/∂θ, f, 1, C2 - 1]``, one per angle, over the pairs with t1 > t2.
 
     Parameters
@@ -117,11 +117,14 @@ def normal_equations(model: TwoTimeModel, physical, c2, weights=None):
         Geometry and choices.
     physical : array_like, (3,) or (7,)
         Physical parameters θ in their natural units.
-    c2 : array_like, (n_phi, n_t, n_t)
-        Two-time maps, float32 or float64. Only entries [a, i, j] with i > j are read; entries that are not finite are masked.
-    weights : array_like, (n_phi, n_t, n_t), optional
+    c2 : array_like, (n_phi, n_t, n_t) or (n_phi, n_rows, n_t)
+        Two-time maps, or consecutive rows of them, float32 or float64. Only entries [a, i, j] with i > j count; entries that are not
+        finite are masked.
+    weights : array_like, shape of ``c2``, optional
         Weight of every entry, such as 1/σ²; finite, not negative, zero where masked. Left out, every entry weighs 1: weights that
         depend on the angle only are better multiplied to the result.
+    first_row : int
+        Frame of the first row that ``c2`` holds.
 
     Returns
     -------
@@ -145,50 +148,58 @@ def normal_equations(model: TwoTimeModel, physical, c2, weights=None):
     >>> gram.shape, float(gram[0, 4, 4])
     ((2, 6, 6), 6.0)
     """
-    shape = (model.n_phi, model.n_t, model.n_t)
-    if np.shape(c2) != shape:
-        raise ModelError(f"c2 has shape {np.shape(c2)}; expected {shape}, (n_phi, n_t, n_t) of the model.")
-    if weights is not None and np.shape(weights) != shape:
-        raise ModelError(f"weights has shape {np.shape(weights)}; expected {shape} like c2.")
+    n_rows = np.shape(c2)[1] if np.ndim(c2) == 3 else 0
+    if (
+        np.shape(c2) != (model.n_phi, n_rows, model.n_t)
+        or not 0 < n_rows <= model.n_t - first_row
+        or first_row < 0
+    ):
+        raise ModelError(
+            f"c2 has shape {np.shape(c2)}, first_row is {first_row}; expected rows of maps of "
+            f"{(model.n_phi, model.n_t, model.n_t)}, (n_phi, n_t, n_t) of the model."
+        )
+    if weights is not None and np.shape(weights) != np.shape(c2):
+        raise ModelError(f"weights has shape {np.shape(weights)}; expected {np.shape(c2)} like c2.")
     if np.shape(physical) != (model.n_physical,):
         raise ModelError(f"physical has shape {np.shape(physical)}; expected ({model.n_physical},).")
-    return _gram_of_maps(
-        model, real_array(physical), jnp.asarray(c2), None if weights is None else jnp.asarray(weights)
-    )
+    weights = None if weights is None else jnp.asarray(weights)
+    return _gram_of_rows(model, real_array(physical), jnp.asarray(c2), weights, first_row)
 
 
 @jax.jit
-def _gram_of_maps(model, physical, c2, weights):
-    n_t, dtype = model.n_t, physical.dtype
-    n_tiles = max(1, round(n_t / _TILE))
-    tile = -(-n_t // n_tiles)
+def _gram_of_rows(model, physical, c2, weights, first_row):
+    """Gram matrices of the rows of the maps from ``first_row`` on that ``c2`` holds, (n_phi, n_rows, n_t)."""
+    n_rows, n_t, dtype = c2.shape[1], model.n_t, physical.dtype
+    height, width = (-(-n // max(1, round(n / _TILE))) for n in (n_rows, n_t))
     vectors = _frame_vectors(model, physical)
     phase = model.shear_phase(physical).scale if model.sheared else None
 
     def tile_sums(row, col):
         # A last tile that would stick out is moved back; the frames it then shares with its neighbour are left to that one.
-        i0, j0 = jnp.minimum(row * tile, n_t - tile), jnp.minimum(col * tile, n_t - tile)
-        i, j = i0 + jnp.arange(tile), j0 + jnp.arange(tile)
-        inside = ((i[:, None] > j[None, :]) & (i >= row * tile)[:, None] & (j >= col * tile)[None, :])[None]
-        y = jax.lax.dynamic_slice(c2, (0, i0, j0), (c2.shape[0], tile, tile))
+        i0, j0 = jnp.minimum(row * height, n_rows - height), jnp.minimum(col * width, n_t - width)
+        i, j = i0 + jnp.arange(height), j0 + jnp.arange(width)
+        later_than = first_row + i[:, None] > j[None, :]
+        inside = (later_than & (i >= row * height)[:, None] & (j >= col * width)[None, :])[None]
+        y = jax.lax.dynamic_slice(c2, (0, i0, j0), (c2.shape[0], height, width))
         keep = inside & jnp.isfinite(y)
-        if weights is None:
-            w = keep.astype(dtype)
-        else:
+        root = None
+        if weights is not None:
             w = jax.lax.dynamic_slice(weights, (0, i0, j0), y.shape).astype(dtype)
             keep = keep & (w != 0)
-            w = jnp.where(keep, w, 0)
+            root = jnp.sqrt(jnp.where(keep, w, 0))
         y = jnp.where(keep, y.astype(dtype) - 1, 0)
-        later, earlier = _relative_to_slow_frame(physical, vectors.frames(i0, tile), vectors.frames(j0, tile))
-        return _sums_over_pairs(model, phase, later, earlier, keep.any(0), y, w)
+        later, earlier = vectors.frames(first_row + i0, height), vectors.frames(j0, width)
+        return _sums_over_pairs(
+            model, phase, *_relative_to_slow_frame(physical, later, earlier), keep, y, root
+        )
 
-    rows, cols = np.tril_indices(n_tiles)
-    corners = jnp.asarray(rows), jnp.asarray(cols)
+    def add_row_of_tiles(row, total):
+        last_frame = first_row + jnp.minimum((row + 1) * height, n_rows) - 1
+        add_tile = lambda col, total: jax.tree.map(jnp.add, total, tile_sums(row, col))  # noqa: E731
+        return jax.lax.fori_loop(0, last_frame // width + 1, add_tile, total)
+
     zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(tile_sums, 0, 0))
-    sums, _ = jax.lax.scan(
-        lambda total, corner: (jax.tree.map(jnp.add, total, tile_sums(*corner)), None), zero, corners
-    )
-    return _assemble(model, physical, sums)
+    return _assemble(model, physical, jax.lax.fori_loop(0, -(-n_rows // height), add_row_of_tiles, zero))
 
 
 def _frame_vectors(model: TwoTimeModel, physical) -> FrameVectors:
@@ -220,53 +231,76 @@ def _shear_factor(model: TwoTimeModel, phase, later: FrameVectors, earlier: Fram
     return below * sinc, 2 * model.kernel.power * below * slope
 
 
-def _sums_over_pairs(model, phase, later: FrameVectors, earlier: FrameVectors, used, y, w) -> PairSums:
+def _sums_over_pairs(model, phase, later: FrameVectors, earlier: FrameVectors, keep, y, root) -> PairSums:
+    """Sums over a tile. Every column is zero where ``keep`` is not set; ``root`` is √w, or None for weights of 1."""
     # Outside the triangle the exponent has the wrong sign, and with a negative D(t) it may overflow at masked pairs too:
     # 0 · inf would poison the sums.
     exponent = -(model.q**2) * (later.decay[:, None] - earlier.decay[None, :])
-    f = jnp.exp(jnp.where(used, exponent, 0))[None]
+    f = jnp.exp(jnp.where(keep.any(0), exponent, 0))[None]
     if model.sheared:
         shear, slope = _shear_factor(model, phase, later, earlier)
-        v = f * slope
+        v = jnp.where(keep, f * slope, 0)
         f = f * shear
-    wf, wy = w * f, w * y
+    f = jnp.where(keep, f, 0)
+    one = keep.astype(y.dtype)
+    if root is not None:
+        f, y, one = root * f, root * y, root
+        v = root * v if model.sheared else None
+
+    def against_one(column):
+        return column if root is None else column * root
+
     decay = later.decay_basis, earlier.decay_basis
-
-    def scalars(*products):
-        return [p.sum((1, 2)) for p in products]
-
-    ff, f1, fy, one, y1, yy = scalars(wf * f, wf, wf * y, w, wy, wy * y)
-    gram = jnp.stack([ff, f1, fy, f1, one, y1, fy, y1, yy], axis=-1).reshape(-1, 3, 3)
+    ff, f1, fy = _margins(f * f), _margins(against_one(f)), _margins(f * y)
+    y1, yy = against_one(y).sum((1, 2)), (y * y).sum((1, 2))
+    count = against_one(one).sum((1, 2))
+    scalars = [ff.total, f1.total, fy.total, f1.total, count, y1, fy.total, y1, yy]
     sums = PairSums(
-        _sum_products(wf * f, *decay, *decay),
-        _sum_differences(wf * f, *decay),
-        _sum_differences(wf, *decay),
-        _sum_differences(wf * y, *decay),
-        gram,
+        _sum_products(f * f, ff, *decay, *decay),
+        _sum_differences(ff, *decay),
+        _sum_differences(f1, *decay),
+        _sum_differences(fy, *decay),
+        jnp.stack(scalars, axis=-1).reshape(-1, 3, 3),
     )
     if not model.sheared:
         return sums
-    strain, wv = (later.strain_basis, earlier.strain_basis), w * v
+    strain = later.strain_basis, earlier.strain_basis
+    fv, vv = _margins(f * v), _margins(v * v)
     return sums._replace(
-        ds=_sum_products(wf * v, *decay, *strain),
-        ss=_sum_products(wv * v, *strain, *strain),
-        s_f=_sum_differences(wv * f, *strain),
-        s_1=_sum_differences(wv, *strain),
-        s_y=_sum_differences(wv * y, *strain),
+        ds=_sum_products(f * v, fv, *decay, *strain),
+        ss=_sum_products(v * v, vv, *strain, *strain),
+        s_f=_sum_differences(fv, *strain),
+        s_1=_sum_differences(_margins(against_one(v)), *strain),
+        s_y=_sum_differences(_margins(v * y), *strain),
     )
 
 
-def _sum_differences(m, later, earlier):
+class _Margins(NamedTuple):
+    """Row sums (n_phi, n_later) and column sums (n_phi, n_earlier) of a field over the pairs."""
+
+    rows: jax.Array
+    cols: jax.Array
+
+    @property
+    def total(self):
+        return self.rows.sum(1)
+
+
+def _margins(field) -> _Margins:
+    return _Margins(field.sum(2), field.sum(1))
+
+
+def _sum_differences(margins: _Margins, later, earlier):
     """Σ_ij M_ij (b_i - b_j) for every angle and basis vector, (n_phi, k)."""
-    return m.sum(2) @ later.T - m.sum(1) @ earlier.T
+    return margins.rows @ later.T - margins.cols @ earlier.T
 
 
-def _sum_products(m, later_a, earlier_a, later_b, earlier_b):
+def _sum_products(field, margins: _Margins, later_a, earlier_a, later_b, earlier_b):
     """Σ_ij M_ij (a_i - a_j)(b_i - b_j) for every angle and pair of basis vectors, (n_phi, k_a, k_b)."""
-    rows = jnp.einsum("ki,ai,li->akl", later_a, m.sum(2), later_b)
-    cols = jnp.einsum("kj,aj,lj->akl", earlier_a, m.sum(1), earlier_b)
-    mixed = jnp.einsum("ki,ail->akl", later_a, jnp.einsum("aij,lj->ail", m, earlier_b))
-    mixed_back = jnp.einsum("aik,li->akl", jnp.einsum("aij,kj->aik", m, earlier_a), later_b)
+    rows = jnp.einsum("ki,ai,li->akl", later_a, margins.rows, later_b)
+    cols = jnp.einsum("kj,aj,lj->akl", earlier_a, margins.cols, earlier_b)
+    mixed = jnp.einsum("ki,ail->akl", later_a, jnp.einsum("aij,lj->ail", field, earlier_b))
+    mixed_back = jnp.einsum("aik,li->akl", jnp.einsum("aij,kj->aik", field, earlier_a), later_b)
     return rows + cols - mixed - mixed_back
 
 
