@@ -69,7 +69,8 @@ class RateCoordinates:
     def represents(self, values: Sequence[float]) -> bool:
         """Whether rate at 1 s, exponent and offset have such coordinates: positive power part and positive total."""
         r0, p, offset = values
-        return bool(r0 > 0 and r0 * self.t_ref**p + offset > 0)
+        power = r0 * self.t_ref**p  # may underflow where r0 alone is positive
+        return bool(power > 0 and np.isfinite(power) and power + offset > 0)
 
     def from_natural(self, values):
         r0, p, offset = values

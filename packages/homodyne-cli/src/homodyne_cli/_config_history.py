@@ -1,0 +1,115 @@
+"""Keys of homodyne 2.x configuration files that have no effect here.
+
+Such files load. Every key below is accepted and named in one warning; a key that is neither here nor in
+`_config` is an error. An entry stands for itself and for everything beneath it.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+FORMER_KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        # Descriptions and settings of the former program, not of the analysis.
+        "metadata": "",
+        "analysis_settings": "",
+        "logging": "",
+        "performance": "",
+        "performance_settings": "",
+        "advanced_settings": "",
+        "quality_control": "",
+        "validation": "",
+        "validation_rules": "",
+        "plotting": "see output.plots and output.formats",
+        "noise_estimation": "see noise.sigma",
+        "analyzer_parameters.comments": "",
+        # The layout and the angles are read from the data file itself; nothing is cached.
+        "experimental_data.phi_angles_path": "angles come from the data file",
+        "experimental_data.phi_angles_file": "angles come from the data file",
+        "experimental_data.cache_file_path": "",
+        "experimental_data.cache_directory": "",
+        "experimental_data.cache_filename_template": "",
+        "experimental_data.cache_compression": "",
+        "experimental_data.use_caching": "",
+        "experimental_data.data_type": "",
+        "experimental_data.file_format": "",
+        "experimental_data.exchange_key": "",
+        "phi_filtering.algorithm": "",
+        "phi_filtering.tolerance": "ranges are used as written",
+        "phi_filtering.quality_control": "",
+        "phi_filtering.target_ranges[].description": "",
+        "initial_parameters.units": "",
+        "parameter_space.model": "",
+        "parameter_space.priors": "",
+        "parameter_space.bounds[].type": "",
+        "parameter_space.bounds[].prior_mu": "",
+        "parameter_space.bounds[].prior_sigma": "",
+        "parameter_space.bounds[].unit": "",
+        "parameter_space.bounds[].description": "",
+        "optimization.nlsq.workflow": "",
+        "optimization.nlsq.goal": "",
+        "optimization.nlsq.memory_fraction": "",
+        "optimization.nlsq.memory_threshold_gb": "",
+        "optimization.nlsq.trust_region_scale": "",
+        "optimization.nlsq.verbose": "",
+        "optimization.nlsq.loss": "the fit is plain least squares",
+        "optimization.nlsq.x_scale_map": "",
+        "optimization.nlsq.progress": "",
+        "optimization.nlsq.diagnostics": "",
+        "optimization.nlsq.hybrid_streaming": "",
+        "optimization.nlsq.anti_degeneracy": "see optimization.nlsq.per_angle_mode",
+        "optimization.nlsq.multi_start": "",
+        "optimization.nlsq.cmaes": "",
+        "optimization.nlsq.quality_validation": "",
+        "optimization.angle_filtering": "see phi_filtering",
+        "optimization.streaming": "",
+        "optimization.stratification": "",
+        "optimization.sequential": "",
+        "optimization.recovery": "",
+        "optimization.mcmc": "",
+        "optimization.cmc": "",
+        "optimization.vi": "",
+        "optimization.hybrid": "",
+        "output.base_directory": "see output.directory",
+        "output.create_subdirs": "",
+        "output.timestamp_dirs": "",
+        "output.compress_hdf5": "",
+        "output.compression_level": "",
+        "output.include_diagnostics": "",
+    }
+)
+"""Dotted key to what to know about it; ``[]`` stands for the entries of a list."""
+
+
+def _method(value: object) -> str:
+    if value not in (None, "nlsq"):
+        raise ValueError(f"{value!r} is not available: this version fits by nlsq")
+    return ""
+
+
+def _per_angle_scaling(value: object) -> str:
+    if value is False:
+        raise ValueError(
+            "false is not available: contrast and offset are always fitted; for one of each write "
+            "optimization.nlsq.per_angle_mode: constant"
+        )
+    starts = value.values() if isinstance(value, Mapping) else ()
+    return "contrast and offset need no start values" if any(item is not None for item in starts) else ""
+
+
+def _formats(value: object) -> str | None:
+    return "results are always written as json, npz and csv" if isinstance(value, Mapping) else None
+
+
+FORMER_VALUES: Mapping[str, Callable[[object], str | None]] = MappingProxyType(
+    {
+        "optimization.method": _method,
+        "initial_parameters.per_angle_scaling": _per_angle_scaling,
+        "optimization.nlsq.per_angle_scaling": _per_angle_scaling,
+        "output.formats": _formats,
+    }
+)
+"""Dotted key to a function of its plain value, where the value decides.
+
+The function returns what to know, "" when the value asks for what is done anyway, or None when it is a
+present value of a present key; it raises ValueError when the value asks for what this version does not do.
+"""

@@ -1,0 +1,234 @@
+"""From a YAML file to a `Configuration`: every key checked, every error with its line."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from homodyne_cli._config import Configuration, ConfigurationError
+from homodyne_cli._config_history import FORMER_KEYS, FORMER_VALUES
+from homodyne_cli._fit_settings import nlsq_config
+from homodyne_model import AnalysisMode
+from homodyne_nlsq import NLSQConfig
+
+
+@dataclass(frozen=True)
+class LoadedConfiguration:
+    """A configuration and where it came from.
+
+    Attributes
+    ----------
+    configuration : Configuration
+        The checked values.
+    settings : NLSQConfig
+        What they mean for the fit.
+    path : Path
+        The file.
+    text : str
+        Its content, kept with the results.
+    warnings : tuple of str
+        Sentences: keys without effect, unusual magnitudes.
+    """
+
+    configuration: Configuration
+    settings: NLSQConfig
+    path: Path
+    text: str
+    warnings: tuple[str, ...]
+
+
+def load_configuration(path: str | Path) -> LoadedConfiguration:
+    """Read a configuration file.
+
+    Parameters
+    ----------
+    path : str or Path
+        YAML file.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file is not YAML, has an unknown or repeated key, or a value that cannot be used. The message
+        names the file, the line and the key.
+    FileNotFoundError
+        If there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"the configuration {path} {what}")
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not a text file; expected a configuration in YAML") from None
+    configuration, settings, warnings = parse_configuration(content, name=path.name)
+    return LoadedConfiguration(configuration, settings, path, content, warnings)
+
+
+def parse_configuration(
+    content: str, *, name: str = "configuration"
+) -> tuple[Configuration, NLSQConfig, tuple[str, ...]]:
+    """Configuration, settings, warnings of YAML text; `name` is the file in messages. Errors as above."""
+    loader = yaml.SafeLoader(content)
+    try:
+        root = loader.get_single_node()
+        reader = _Reader(name, loader)
+        if root is None:
+            raise ConfigurationError(f"{name} is empty; `homodyne config` prints a template")
+        configuration = reader.section(Configuration, root, "")
+        try:
+            settings, left_out = nlsq_config(configuration)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{reader.place(str(error))}: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(_yaml_message(name, error)) from None
+    finally:
+        loader.dispose()
+    return configuration, settings, (*reader.warnings(settings), *left_out)
+
+
+def _yaml_message(name: str, error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+    return f"{where}: not valid YAML: {problem}"
+
+
+class _Reader:
+    """Walks YAML nodes along the dataclasses. Holds the warnings met on the way."""
+
+    def __init__(self, name: str, loader: yaml.SafeLoader) -> None:
+        self.name = name
+        self.loader = loader
+        self.former: dict[str, str] = {}
+        self.doubts: list[str] = []
+        self.lines: dict[str, int] = {}
+
+    def warnings(self, settings: NLSQConfig) -> tuple[str, ...]:
+        """The doubts one by one; one warning about what a file of homodyne 2.x means here."""
+        if not self.former:
+            return tuple(self.doubts)
+        listed = ", ".join(path + (f" ({note})" if note else "") for path, note in self.former.items())
+        warning = f"{self.name}: keys of homodyne 2.x files that have no effect here: {listed}"
+        if settings.analysis_mode == AnalysisMode.LAMINAR_FLOW and "shear_kernel" not in self.lines:
+            warning += (
+                f". Shear rates are those of shear_kernel {settings.shear_kernel}; homodyne2 reproduces "
+                "those of homodyne 2.x, which are 2.2 to 3.1 times larger"
+            )
+        return (*self.doubts, warning)
+
+    def error(self, node: yaml.Node, path: str, message: str) -> ConfigurationError:
+        where = f"{self.name}, line {node.start_mark.line + 1}"
+        return ConfigurationError(f"{where}: {path}: {message}" if path else f"{where}: {message}")
+
+    def place(self, message: str) -> str:
+        """File, and line where `message` begins with a key that stands in it."""
+        key = message.partition(" ")[0].rstrip(":")
+        lines = [line for path, line in self.lines.items() if path == key or path.endswith(f".{key}")]
+        return f"{self.name}, line {lines[0]}" if lines else self.name
+
+    def section(self, cls: type, node: yaml.Node, path: str):
+        """Instance of the dataclass `cls` from a mapping node; a null node gives the defaults."""
+        if self.is_null(node):
+            return self.build(cls, {}, node, path)
+        if not isinstance(node, yaml.MappingNode):
+            raise self.error(node, path, f"expected keys and values, got {self.plain(node)!r}")
+        self.refuse_repeated(node, path)
+        # Resolves YAML merge keys: merged entries come first, later ones win.
+        self.loader.flatten_mapping(node)
+        fields = {f.name: f for f in dataclasses.fields(cls)}
+        values: dict[str, object] = {}
+        for key, (key_node, value_node) in {str(self.plain(k)): (k, v) for k, v in node.value}.items():
+            below = f"{path}.{key}" if path else key
+            self.lines[below] = key_node.start_mark.line + 1
+            if self.without_effect(key_node, value_node, below):
+                continue
+            if key not in fields:
+                raise self.error(key_node, path, _unknown(key, path, fields))
+            if not self.is_null(value_node) or "section" in fields[key].metadata:
+                values[key] = self.value(fields[key], value_node, below)
+        return self.build(cls, values, node, path)
+
+    def refuse_repeated(self, node: yaml.MappingNode, path: str) -> None:
+        """YAML takes the last of two equal keys without a word."""
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key in seen and key_node.tag != "tag:yaml.org,2002:merge":
+                raise self.error(key_node, f"{path}.{key}" if path else str(key), "the key stands here twice")
+            seen.add(key)
+
+    def value(self, spec: dataclasses.Field, node: yaml.Node, path: str):
+        """Value of one key."""
+        meta = spec.metadata
+        if "section" in meta:
+            return self.section(spec.default_factory, node, path)
+        if "items" in meta:
+            if not isinstance(node, yaml.SequenceNode):
+                raise self.error(node, path, f"expected a list of entries, got {self.plain(node)!r}")
+            return tuple(self.section(meta["items"], item, f"{path}[]") for item in node.value)
+        plain = self.plain(node)
+        try:
+            value = meta["read"](plain)
+        except ValueError as error:
+            raise self.error(node, path, str(error)) from None
+        doubt = meta["doubt"](plain) if meta["doubt"] else None
+        if doubt:
+            self.doubts.append(f"{self.name}, line {node.start_mark.line + 1}: {path}: {doubt}")
+        return value
+
+    def build(self, cls: type, values: dict[str, object], node: yaml.Node, path: str):
+        try:
+            return cls(**values)
+        except ConfigurationError as error:
+            raise self.error(node, path, str(error)) from None
+
+    def without_effect(self, key_node: yaml.Node, value_node: yaml.Node, path: str) -> bool:
+        """Whether the key belongs to a former program; notes it for the warning."""
+        if path in FORMER_KEYS:
+            self.former[path] = FORMER_KEYS[path]
+            return True
+        if path in FORMER_VALUES:
+            try:
+                note = FORMER_VALUES[path](self.plain(value_node))
+            except ValueError as error:
+                raise self.error(key_node, path, str(error)) from None
+            if note:
+                self.former[path] = note
+            return note is not None
+        return False
+
+    def plain(self, node: yaml.Node) -> object:
+        return self.loader.construct_object(node, deep=True)
+
+    @staticmethod
+    def is_null(node: yaml.Node) -> bool:
+        return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+
+
+def _unknown(key: str, path: str, fields: Mapping[str, dataclasses.Field]) -> str:
+    """Sentence about an unknown key, with the nearest key here or the place where it does exist."""
+    message = f"unknown key {key!r}"
+    elsewhere = [p for p in _all_paths(Configuration) if p.rpartition(".")[2] == key]
+    near = difflib.get_close_matches(key, fields, n=1)
+    if elsewhere:
+        return f"{message}; the key of that name is {' or '.join(elsewhere)}"
+    if near:
+        return f"{message}; did you mean {near[0]!r}?"
+    return f"{message}; expected one of {', '.join(fields)}"
+
+
+def _all_paths(cls: type, path: str = "") -> list[str]:
+    """Dotted paths of all keys below a dataclass."""
+    paths = []
+    for spec in dataclasses.fields(cls):
+        below = f"{path}.{spec.name}" if path else spec.name
+        paths.append(below)
+        if "section" in spec.metadata:
+            paths += _all_paths(spec.default_factory, below)
+        if "items" in spec.metadata:
+            paths += _all_paths(spec.metadata["items"], f"{below}[]")
+    return paths

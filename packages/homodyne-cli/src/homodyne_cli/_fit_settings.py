@@ -1,0 +1,107 @@
+"""From a `Configuration` to the settings of the fit."""
+
+import difflib
+import re
+
+from homodyne_cli._config import FORMER_NAMES, Configuration, ConfigurationError
+from homodyne_model import PARAMETERS, AnalysisMode
+from homodyne_nlsq import NLSQConfig
+
+_SCALING = re.compile(r"(contrast|offset)(_\d+)?")
+
+
+def nlsq_config(configuration: Configuration) -> tuple[NLSQConfig, tuple[str, ...]]:
+    """Settings for `homodyne_nlsq.fit_nlsq_jax`, and warnings.
+
+    Parameters of the other analysis mode may stand in start values, bounds and fixed values, so that one file
+    serves both modes: they are left out, with a warning.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter name is unknown, values and names differ in number, a parameter that is not active has
+        no value, or `NLSQConfig` refuses a setting.
+    """
+    try:
+        names = AnalysisMode.parse(configuration.analysis_mode).physical_names
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    absent: list[str] = []
+
+    def known(name: str, where: str, *, scaling: bool = False) -> str | None:
+        """Present name of a parameter, None when it belongs to the other mode."""
+        current = FORMER_NAMES.get(name, name)
+        if current in names or (scaling and _SCALING.fullmatch(current)):
+            return current
+        if current in PARAMETERS and current not in ("contrast", "offset"):
+            absent.append(current)
+            return None
+        possible = (*names, "contrast", "offset") if scaling else names
+        near = difflib.get_close_matches(name, possible, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(possible)}"
+        raise ConfigurationError(f"{where}: unknown parameter {name!r}; {hint}")
+
+    start = configuration.initial_parameters
+    initial: dict[str, float] = {}
+    if start.values is not None:
+        listed = start.parameter_names or names
+        if len(listed) != len(start.values):
+            raise ConfigurationError(
+                f"initial_parameters: {len(start.values)} values for {len(listed)} parameters "
+                f"({', '.join(listed)})"
+            )
+        for name, value in zip(listed, start.values, strict=True):
+            current = known(name, "initial_parameters.parameter_names")
+            if current and value is not None:
+                initial[current] = value
+    else:
+        for name in start.parameter_names or ():
+            known(name, "initial_parameters.parameter_names")
+
+    fixed: dict[str, float] = {}
+    for name, value in start.fixed_parameters.items():
+        current = known(name, "initial_parameters.fixed_parameters", scaling=True)
+        if current:
+            fixed[current] = value
+    if start.active_parameters is not None:
+        active = {known(name, "initial_parameters.active_parameters") for name in start.active_parameters}
+        for name in names:
+            if name in active or name in fixed:
+                continue
+            value = initial.get(name, PARAMETERS[name].default)
+            if value is None:
+                raise ConfigurationError(
+                    f"initial_parameters: {name} is not in active_parameters and has no value; expected it "
+                    "in fixed_parameters or values"
+                )
+            fixed[name] = value
+    initial = {name: value for name, value in initial.items() if name not in fixed}
+
+    bounds: dict[str, tuple[float, float]] = {}
+    for bound in configuration.parameter_space.bounds:
+        current = known(bound.name, "parameter_space.bounds", scaling=True)
+        if current:
+            bounds[current] = bound.interval
+
+    nlsq = configuration.optimization.nlsq
+    try:
+        settings = NLSQConfig(
+            analysis_mode=configuration.analysis_mode,
+            shear_kernel=configuration.shear_kernel,
+            quadrature=configuration.quadrature,
+            per_angle_mode=nlsq.per_angle_mode,
+            covariance_type=nlsq.covariance_type,
+            initial=initial,
+            fixed=fixed,
+            bounds=bounds,
+            max_iterations=nlsq.max_iterations,
+            tolerance=nlsq.tolerance,
+            xtol=nlsq.xtol,
+            gtol=nlsq.gtol,
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(str(error)) from None
+    if not absent:
+        return settings, ()
+    listed = ", ".join(dict.fromkeys(absent))
+    return settings, (f"{listed}: no parameters of {configuration.analysis_mode}, left out",)

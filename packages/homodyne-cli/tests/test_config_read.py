@@ -1,0 +1,301 @@
+import textwrap
+
+import pytest
+
+from homodyne_cli._config import Configuration, ConfigurationError
+from homodyne_cli._config_history import FORMER_KEYS
+from homodyne_cli._config_read import _all_paths, load_configuration, parse_configuration
+
+
+def parse(text):
+    """Configuration and warnings."""
+    configuration, _, warnings = parse_configuration(textwrap.dedent(text), name="a.yaml")
+    return configuration, warnings
+
+
+@pytest.mark.parametrize(
+    "text, where, what",
+    [
+        ("analysis_mod: static", "line 1", "did you mean 'analysis_mode'?"),
+        ("analyzer_parameters:\n  dt: 0.1\n  start_fram: 1", "line 3: analyzer_parameters", "'start_frame'"),
+        (
+            "analyzer_parameters:\n  wavevector_q: 0.005",
+            "line 2",
+            "analyzer_parameters.scattering.wavevector_q",
+        ),
+        ("optimization:\n  nlsq:\n    max_iteration: 3", "line 3: optimization.nlsq", "'max_iterations'"),
+        (
+            "parameter_space:\n  bounds:\n    - {name: D0, mim: 1}",
+            "line 3: parameter_space.bounds[]",
+            "'min'",
+        ),
+        ("qqq: 1", "line 1", "expected one of analysis_mode"),
+        ("noise: {sigma: 0.1}\nnoise: {sigma: 0.2}", "line 2: noise", "twice"),
+        ("noise: 0.1", "line 1: noise", "expected keys and values, got 0.1"),
+        ("noise: {sigma: -1}", "line 1: noise.sigma", "not above 0"),
+        ("noise: {sigma: high}", "line 1: noise.sigma", "'high' is not a number"),
+        ("noise: {sigma: true}", "line 1: noise.sigma", "True is not a number"),
+        ("noise: {sigma: .nan}", "line 1: noise.sigma", "nan"),
+        ("analyzer_parameters: {start_frame: 0}", "start_frame", "at least 1"),
+        ("analyzer_parameters: {start_frame: 1.5}", "start_frame", "whole number"),
+        ("analyzer_parameters: {end_frame: -2}", "end_frame", "or -1"),
+        ("analyzer_parameters: {start_frame: 10, end_frame: 10}", "analyzer_parameters", "end_frame is 10"),
+        ("analyzer_parameters: {bad_frames: 3}", "bad_frames", "not a list"),
+        ("analyzer_parameters: {bad_frames: [9-3]}", "bad_frames", "before its beginning"),
+        ("analyzer_parameters: {time_origin: start}", "time_origin", "'selection'"),
+        ("analyzer_parameters: {time_origin: -1}", "time_origin", "at least 0"),
+        ("analyzer_parameters: {scattering: {wavevector_q: []}}", "wavevector_q", "empty"),
+        ("analyzer_parameters: {scattering: {wavevector_q: [0.01, 0.01]}}", "wavevector_q", "twice"),
+        (
+            "analyzer_parameters: {geometry: {stator_rotor_gap: 200 ft}}",
+            "stator_rotor_gap",
+            "the units of a length",
+        ),
+        ("phi_filtering: {enabled: true}", "phi_filtering", "target_ranges is empty"),
+        ("phi_filtering: {enabled: sometimes}", "phi_filtering.enabled", "neither true nor false"),
+        ("phi_filtering: {target_ranges: {min_angle: 1}}", "target_ranges", "expected a list"),
+        ("initial_parameters: {values: [1.0]}", "initial_parameters", "1 values for 3 parameters"),
+        ("initial_parameters: {parameter_names: [D0, D0]}", "parameter_names", "twice"),
+        ("initial_parameters: {fixed_parameters: {alfa: 0}}", "fixed_parameters", "did you mean 'alpha'?"),
+        ("initial_parameters: {fixed_parameters: [alpha]}", "fixed_parameters", "not a mapping"),
+        ("initial_parameters: {active_parameters: []}", "active_parameters", "empty"),
+        (
+            "initial_parameters: {active_parameters: [D0]}",
+            "initial_parameters",
+            "alpha is not in active_parameters",
+        ),
+        (
+            "initial_parameters: {active_parameters: [D0], fixed_parameters: {D0: 1}}",
+            "initial_parameters",
+            "D0 stands in active_parameters and in fixed_parameters",
+        ),
+        (
+            "parameter_space: {bounds: [{name: alpa, min: 1}]}",
+            "parameter_space.bounds",
+            "did you mean 'alpha'?",
+        ),
+        ("parameter_space: {bounds: [{min: 1}]}", "bounds[]", "no name"),
+        ("parameter_space: {bounds: [{name: D0, min: 9, max: 3}]}", "bounds[]", "min 9 is not below max 3"),
+        ("parameter_space: {bounds: [{name: D0}, {name: D0}]}", "parameter_space", "twice"),
+        ("analysis_mode: turbulent", "a.yaml", "turbulent"),
+        ("shear_kernel: gap", "a.yaml", "shear_kernel is 'gap'"),
+        ("optimization: {nlsq: {per_angle_mode: auto}}", "a.yaml", "per_angle_mode"),
+        ("optimization: {nlsq: {covariance_type: magic}}", "a.yaml", "covariance_type"),
+        ("optimization: {method: cmc}", "optimization.method", "'cmc' is not available"),
+        ("initial_parameters: {per_angle_scaling: false}", "per_angle_scaling", "per_angle_mode: constant"),
+        ("output: {plots: [mapz]}", "output.plots", "maps, lag_cuts, curves, scaling"),
+        ("output: {formats: [gif]}", "output.formats", "png, pdf, svg"),
+        ("output: {formats: []}", "output", "formats is empty"),
+        ("a: [1, 2", "line 1", "not valid YAML"),
+        ("a:\n\t- 1", "line 2", "not valid YAML"),
+        ("- a\n- b", "line 1", "expected keys and values"),
+        ("", "a.yaml", "is empty"),
+        ("a: 1\n---\nb: 2", "line 2", "not valid YAML"),
+        ("noise: {sigma: !!python/name:os.system ''}", "line 1", "not valid YAML"),
+    ],
+)
+def test_errors_name_the_place_and_what_was_expected(text, where, what):
+    with pytest.raises(ConfigurationError) as caught:
+        parse(text)
+    assert str(caught.value).startswith("a.yaml")
+    assert where in str(caught.value)
+    assert what in str(caught.value)
+
+
+def test_values_arrive():
+    configuration, warnings = parse(
+        """
+        analysis_mode: laminar_flow
+        analyzer_parameters:
+          dt: 1.3 ms
+          bad_frames: [17, 120-123]
+          time_origin: 2.5
+          scattering: {wavevector_q: [0.0054, 0.08 nm^-1]}
+          geometry: {stator_rotor_gap: 200 um}
+        phi_filtering:
+          enabled: true
+          target_ranges: [{min_angle: 170, max_angle: -170}]
+        initial_parameters:
+          values: [null, -0.5, null, 1e-3, null, null, 3]
+        parameter_space:
+          bounds: [{name: phi0, min: -30, max: 30}, {name: D0, max: 1e7}]
+        optimization: {nlsq: {tolerance: 1e-9}}
+        output: {plots: false, formats: [svg, png]}
+        """
+    )
+    assert warnings == ()
+    analyzer = configuration.analyzer_parameters
+    assert analyzer.dt == pytest.approx(1.3e-3)
+    assert analyzer.bad_frames == (17, 120, 121, 122, 123)
+    assert analyzer.time_origin == 2.5
+    assert analyzer.scattering.wavevector_q == pytest.approx((0.0054, 0.008))
+    assert analyzer.geometry.gap == 2e6
+    assert configuration.phi_filtering.ranges == ((170.0, -170.0),)
+    assert configuration.initial_parameters.values == (None, -0.5, None, 1e-3, None, None, 3.0)
+    assert [bound.interval for bound in configuration.parameter_space.bounds] == [(-30.0, 30.0), (1.0, 1e7)]
+    assert configuration.optimization.nlsq.tolerance == 1e-9  # text for YAML 1.1, a number for people
+    assert configuration.output.plots == ()
+    assert configuration.output.formats == ("png", "svg")
+
+
+def test_null_and_an_absent_key_and_an_empty_section_mean_the_default():
+    explicit, _ = parse(
+        "noise:\n  sigma: null\noutput:\nanalyzer_parameters: {start_frame: null}\nanalysis_mode: null"
+    )
+    absent, _ = parse("{}")
+    assert explicit == absent == Configuration()
+
+
+def test_anchors_and_merge_keys_work():
+    configuration, _ = parse(
+        """
+        phi_filtering:
+          enabled: true
+          target_ranges:
+            - &first {min_angle: -10, max_angle: 10}
+            - {<<: *first, max_angle: 20}
+        """
+    )
+    assert configuration.phi_filtering.ranges == ((-10.0, 10.0), (-10.0, 20.0))
+
+
+@pytest.mark.parametrize(
+    "text, hint",
+    [
+        ("analyzer_parameters: {scattering: {wavevector_q: 0.54}}", '"0.54 nm^-1"'),
+        ("analyzer_parameters: {scattering: {wavevector_q: [0.01, 0.54]}}", '"0.54 nm^-1"'),
+        ("analyzer_parameters: {geometry: {stator_rotor_gap: 200}}", '"200 um"'),
+        ("analyzer_parameters: {dt: 100}", '"100 ms"'),
+        ("noise: {sigma: 5}", "unusual noise"),
+    ],
+)
+def test_an_unusual_magnitude_is_a_warning_with_the_line_and_the_likely_unit(text, hint):
+    _, warnings = parse(text)
+    assert len(warnings) == 1
+    assert "line 1" in warnings[0]
+    assert hint in warnings[0]
+
+
+HISTORICAL = """
+metadata: {config_version: "2.23.1", description: "anything", key_features: [a, b]}
+analysis_mode: static
+analyzer_parameters:
+  dt: 0.001
+  start_frame: 1
+  end_frame: 2000
+  scattering: {wavevector_q: 0.0054}
+  geometry: {stator_rotor_gap: 2000000}
+analysis_settings: {model_description: {type: static_diffusion}}
+experimental_data:
+  file_path: ./data/sample/experiment.hdf
+  data_folder_path: ./data/sample/
+  data_file_name: experiment.hdf
+  phi_angles_path: ./data/sample/
+  cache_filename_template: "cached_c2_static_q${wavevector_q}.npz"
+phi_filtering:
+  enabled: true
+  target_ranges:
+    - {min_angle: -10.0, max_angle: 10.0, description: Parallel}
+    - {min_angle: 170.0, max_angle: -170.0, description: Antiparallel}
+  fallback_to_all_angles: true
+  algorithm: range_based
+  tolerance: 3.0
+  quality_control: {min_angles_required: 1}
+initial_parameters:
+  parameter_names: [D0, alpha, D_offset]
+  values: null
+  per_angle_scaling: {contrast: null, offset: null}
+  units: ["Å²/s", dimensionless, "Å²/s"]
+  active_parameters: null
+  fixed_parameters: null
+parameter_space:
+  model: static
+  bounds:
+    - {name: contrast, min: 0.0, max: 1.0, type: TruncatedNormal}
+    - {name: D0, min: 100.0, max: 1.0e+5, type: TruncatedNormal, prior_mu: 1e3, prior_sigma: 1, unit: "Å²/s"}
+    - {name: gamma_dot_0, min: 1.0e-6, max: 0.5}
+optimization:
+  method: nlsq
+  nlsq:
+    max_iterations: 100
+    tolerance: 1.0e-8
+    trust_region_scale: 1.0
+    loss: soft_l1
+    hybrid_streaming: {enable: true, chunk_size: 10000}
+    cmaes: {enable: false}
+  cmc: {enable: auto}
+logging: {level: INFO}
+output:
+  directory: ./results
+  formats: {hdf5: true, json: true, csv: true}
+  create_subdirs: true
+"""
+
+
+def test_a_homodyne_2_file_loads_with_one_warning_about_keys():
+    configuration, warnings = parse(HISTORICAL)
+    about_keys = [w for w in warnings if "no effect" in w]
+    assert len(about_keys) == 1
+    for key in (
+        "metadata",
+        "experimental_data.cache_filename_template",
+        "phi_filtering.tolerance (ranges are used as written)",
+        "parameter_space.bounds[].prior_mu",
+        "optimization.nlsq.trust_region_scale",
+        "optimization.nlsq.loss (the fit is plain least squares)",
+        "optimization.cmc",
+        "output.formats",
+    ):
+        assert key in about_keys[0]
+    assert "optimization.method" not in about_keys[0]  # nlsq is what is done
+    assert "per_angle_scaling" not in about_keys[0]  # nulls ask for nothing
+    # A bound for the other analysis mode is left out, under its present name.
+    assert [w for w in warnings if w not in about_keys] == ["gamma_dot_t0: no parameters of static, left out"]
+    assert configuration.optimization.nlsq.max_iterations == 100
+    assert configuration.phi_filtering.ranges == ((-10.0, 10.0), (170.0, -170.0))
+
+
+def test_a_sheared_homodyne_2_file_is_told_about_the_other_kernel():
+    former = "analysis_mode: laminar_flow\nlogging: {level: INFO}\n"
+    (warning,) = parse(former)[1]
+    assert "homodyne2 reproduces" in warning
+    (warning,) = parse(former + "shear_kernel: homodyne2\n")[1]
+    assert "reproduces" not in warning
+
+
+def test_no_key_is_both_in_use_and_former():
+    assert not set(_all_paths(Configuration)) & set(FORMER_KEYS)
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        load_configuration(tmp_path / "absent.yaml")
+    with pytest.raises(FileNotFoundError, match="is a folder"):
+        load_configuration(tmp_path)
+    binary = tmp_path / "data.hdf"
+    binary.write_bytes(b"\x89HDF\r\n\x1a\n\xff\xfe\x00")
+    with pytest.raises(ConfigurationError, match="not a text file"):
+        load_configuration(binary)
+
+
+def test_the_data_file_is_found_from_the_configuration(tmp_path, monkeypatch):
+    path = tmp_path / "a.yaml"
+
+    def source(text):
+        path.write_text(text, encoding="utf-8")
+        return load_configuration(path).configuration.experimental_data.path(tmp_path)
+
+    assert source("experimental_data: {file_path: x/d.hdf}") == tmp_path / "x/d.hdf"
+    assert source("experimental_data: {data_folder_path: x, data_file_name: d.hdf}") == tmp_path / "x/d.hdf"
+    assert source("experimental_data: {data_file_name: d.hdf}") == tmp_path / "d.hdf"
+    assert source("experimental_data: {file_path: /abs/d.hdf}").as_posix() == "/abs/d.hdf"
+    monkeypatch.setenv("HOME", "/home/of/me")
+    assert source("experimental_data: {file_path: ~/d.hdf}").as_posix() == "/home/of/me/d.hdf"
+    monkeypatch.setenv("BEAMTIME", "/beam")
+    assert source("experimental_data: {file_path: '${BEAMTIME}/d.hdf'}").as_posix() == "/beam/d.hdf"
+    monkeypatch.delenv("BEAMTIME")
+    assert source("experimental_data: {file_path: '${BEAMTIME:-x}/d.hdf'}") == tmp_path / "x/d.hdf"
+    with pytest.raises(ConfigurationError, match="BEAMTIME, which is not set"):
+        source("experimental_data: {file_path: '${BEAMTIME}/d.hdf'}")
+    with pytest.raises(ConfigurationError, match="no data file; expected file_path"):
+        source("analysis_mode: static")

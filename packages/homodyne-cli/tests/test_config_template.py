@@ -1,0 +1,47 @@
+import dataclasses
+
+import pytest
+import yaml
+
+from homodyne_cli._config import Configuration
+from homodyne_cli._config_read import _all_paths, parse_configuration
+from homodyne_cli._config_template import template
+from homodyne_model import ModelError
+
+
+@pytest.mark.parametrize("mode", [None, "static_isotropic", "laminar_flow"])
+def test_the_template_is_the_defaults(mode):
+    configuration, _, warnings = parse_configuration(template(mode))
+    expected = Configuration() if mode is None else Configuration(analysis_mode=mode)
+    assert warnings == ()
+    assert dataclasses.replace(configuration, experimental_data=expected.experimental_data) == expected
+
+
+def test_the_template_has_every_key_with_a_comment():
+    text = template()
+    lines = text.splitlines()
+    keys = {path.rpartition(".")[2] for path in _all_paths(Configuration) if "[]" not in path}
+    for key in keys:
+        (position,) = (k for k, line in enumerate(lines) if line.strip().startswith(f"{key}:"))
+        assert lines[position - 1].strip().startswith("#")
+
+
+def test_commented_examples_are_valid_too():
+    text = template("laminar_flow")
+    lines = [line.replace("# - {", "- {") if "# - {" in line else line for line in text.splitlines()]
+    lines = [
+        line.removesuffix(" []") if line.strip() in ("target_ranges: []", "bounds: []") else line
+        for line in lines
+    ]
+    configuration, _, _ = parse_configuration("\n".join(lines))
+    assert len(configuration.phi_filtering.target_ranges) == 2
+    assert len(configuration.parameter_space.bounds) == 9
+
+
+def test_yaml_1_1_reads_every_number_as_a_number():
+    assert isinstance(yaml.safe_load(template())["optimization"]["nlsq"]["tolerance"], float)
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ModelError, match="turbulent"):
+        template("turbulent")

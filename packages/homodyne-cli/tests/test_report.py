@@ -1,0 +1,146 @@
+import io
+import warnings
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from homodyne_cli._console import Terminal, warnings_to
+from homodyne_cli._report import show_fit, show_series, with_error
+
+
+@pytest.fixture
+def terminal():
+    terminal = Terminal()
+    terminal.out = Console(file=io.StringIO(), width=100)
+    terminal.err = Console(file=io.StringIO(), width=100)
+    return terminal
+
+
+def text_of(terminal):
+    return terminal.out.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "value, error, expected",
+    [
+        (68512.3, 123.0, ("68510", "120")),
+        (68512.3, 0.996, ("68512.3", "1.0")),
+        (68512.3, 9.96, ("68512", "10")),
+        (483012.0, 8700.0, ("483000", "8700")),
+        (-0.2123, 0.0111, ("-0.212", "0.011")),
+        (0.00089612, 0.0000124, ("8.96e-04", "1.2e-05")),
+        (4.83e7, 2.2e5, ("4.830e+07", "2.2e+05")),
+        (0.01, 3.0, ("0.0", "3.0")),
+        (0.0, 0.1, ("0.00", "0.10")),
+        (2.0, float("nan"), ("2", "")),
+        (2.0, 0.0, ("2", "")),
+    ],
+)
+def test_digits_follow_the_uncertainty(value, error, expected):
+    assert with_error(value, error) == expected
+
+
+def test_a_fit_in_words(terminal, sheared, result_of):
+    names = result_of(sheared).names
+    errors = np.array(result_of(sheared).uncertainties)
+    bounds = [""] * len(names)
+    fixed = np.zeros(len(names), dtype=bool)
+    fixed[names.index("beta")] = True
+    bounds[names.index("D0")] = "upper"
+    bounds[names.index("contrast_2")] = "lower"
+    for name in ("beta", "D0", "phi0", "contrast_2"):
+        errors[names.index(name)] = np.nan
+    result = result_of(
+        sheared,
+        uncertainties=errors,
+        at_bound=tuple(bounds),
+        fixed=fixed,
+        convergence_status="partial",
+        quality_flag="marginal",
+        message="The most iterations were done.",
+        warnings=("D(t) is negative at the end [of the window].",),
+    )
+    show_fit(terminal, result, {"diagonal": 150, "repeated": 2000, "bad_frames": 58, "not_finite": 0})
+    lines = {line.split()[0]: line for line in text_of(terminal).splitlines() if line.strip()}
+    assert "held fixed" in lines["beta"]
+    assert "at its upper bound" in lines["D0"]
+    assert "not determined by these data" in lines["phi0"]
+    assert "Å²/s" in lines["D_offset"]
+    assert "1 of 5 at a bound" in lines["contrast"]
+    assert "1/s" in lines["γ̇(7.25"]
+    assert "partial, quality marginal: The most iterations were done." in text_of(terminal)
+    assert "58 bad frames" in text_of(terminal)
+    assert "diagonal:" in text_of(terminal)
+    assert "[of the window]" in text_of(terminal)  # not taken for markup
+    assert "gap 200 µm" in text_of(terminal)
+
+
+@pytest.mark.parametrize("source, words", [("estimated", "no test of the fit"), ("default", "means nothing")])
+def test_a_chi_squared_without_a_known_noise_is_qualified(terminal, still, result_of, source, words):
+    show_fit(terminal, result_of(still, sigma_source=source), {})
+    assert words in " ".join(text_of(terminal).split())
+
+
+def test_a_series_shows_what_was_fitted(terminal, still, result_of):
+    errors = np.array(result_of(still).uncertainties)
+    errors[-2:] = np.nan
+    show_series(
+        terminal, [result_of(still, uncertainties=errors), result_of(still, q=0.01, uncertainties=errors)]
+    )
+    header, first, second = (line for line in text_of(terminal).splitlines() if line.strip())
+    assert "D0 [Å²/s]" in header
+    assert "alpha" not in header
+    assert first.split()[0] == "0.0054"
+    assert "20000 ± 400" in second
+
+
+def test_a_series_of_many_parameters_shows_the_curves(terminal, sheared, result_of):
+    terminal.out = Console(file=io.StringIO(), width=80)
+    show_series(terminal, [result_of(sheared), result_of(sheared, q=0.01)])
+    text = " ".join(text_of(terminal).split())
+    assert "D(7.25 s)" in text
+    assert "γ̇(7.25" in text
+    assert "alpha" not in text
+    assert "…" not in text
+
+
+def test_progress_without_a_terminal_is_one_line_a_step(terminal):
+    with terminal.progress() as progress:
+        progress.step("reading")
+        for iteration in range(100):
+            progress.fit("fit", iteration, 1.0, "")
+        progress.step("plotting")
+    assert terminal.err.file.getvalue().splitlines() == ["reading", "plotting"]
+    assert text_of(terminal) == ""
+
+
+def test_progress_on_a_terminal_is_redrawn_in_place(terminal):
+    terminal.err = Console(file=io.StringIO(), width=100, force_terminal=True)
+    with terminal.progress() as progress:
+        progress.step("q = 0.0054 1/Å [1]: fitting")
+        progress.fit("full data", 3, 1234.5, "")
+    shown = terminal.err.file.getvalue()
+    assert "q = 0.0054 1/Å [1]: fitting: full data, iteration 3, χ² 1234.5" in shown
+    assert "\x1b[2K" in shown  # erased at the end
+
+
+def test_warnings_of_libraries_become_sentences_that_are_said_once(terminal):
+    for _ in range(2):
+        with warnings_to(terminal.warn):
+            warnings.warn("the gap is assumed", stacklevel=1)
+            warnings.warn("old", DeprecationWarning, stacklevel=1)
+    terminal.note("the gap is assumed")
+    terminal.note("maps were completed")
+    assert terminal.err.file.getvalue() == "warning: the gap is assumed\nnote: maps were completed\n"
+
+
+def test_a_warning_before_an_error_is_not_lost(terminal):
+    def warn_and_fail():
+        with warnings_to(terminal.warn):
+            warnings.warn("a hint", stacklevel=1)
+            raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        warn_and_fail()
+    assert "a hint" in terminal.err.file.getvalue()

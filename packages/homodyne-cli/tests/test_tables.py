@@ -1,0 +1,70 @@
+import csv
+
+import numpy as np
+import pytest
+
+from homodyne_cli._tables import parameter_states, write_parameters, write_series
+
+
+def rows_of(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def troubled(sheared, result_of):
+    """One parameter of each state."""
+    names = result_of(sheared).names
+    errors = np.array(result_of(sheared).uncertainties)
+    bounds, fixed = [""] * len(names), np.zeros(len(names), dtype=bool)
+    for name, bound in (("contrast_1", "upper"), ("D_offset", "lower")):
+        bounds[names.index(name)] = bound
+        errors[names.index(name)] = np.nan
+    fixed[names.index("beta")] = True
+    errors[names.index("beta")] = np.nan
+    errors[names.index("phi0")] = np.nan
+    return result_of(sheared, uncertainties=errors, at_bound=tuple(bounds), fixed=fixed)
+
+
+def test_states_in_words(troubled):
+    states = dict(zip(troubled.names, parameter_states(troubled), strict=True))
+    assert states["contrast_1"] == "at upper bound"
+    assert states["D_offset"] == "at lower bound"
+    assert states["beta"] == "fixed"
+    assert states["phi0"] == "not determined"
+    assert states["D0"] == states["offset_0"] == "fitted"
+
+
+def test_every_parameter_with_full_precision(troubled, tmp_path):
+    path = tmp_path / "parameters.csv"
+    write_parameters(path, troubled)
+    rows = rows_of(path)
+    assert [row["name"] for row in rows] == list(troubled.names)
+    for k, row in enumerate(rows):
+        assert float(row["value"]) == troubled.parameters[k]
+        assert row["unit"] == troubled.units[k]
+        assert row["state"] == parameter_states(troubled)[k]
+        if row["state"] == "fitted":
+            assert float(row["uncertainty"]) == troubled.uncertainties[k]
+        else:
+            assert row["uncertainty"] == ""
+    assert [float(row["phi_deg"]) for row in rows[:10]] == [*troubled.phi, *troubled.phi]
+    assert all(row["phi_deg"] == "" for row in rows[10:])
+    assert "nan" not in path.read_text(encoding="utf-8").lower()
+
+
+def test_a_series_has_one_line_per_q(still, result_of, tmp_path):
+    path = tmp_path / "summary.csv"
+    first, second = (
+        result_of(still),
+        result_of(still, q=0.01, convergence_status="partial", chi_squared=float("nan")),
+    )
+    write_series(path, [first, second], ["q_0.0054", "q_0.01"])
+    rows = rows_of(path)
+    assert [float(row["q_per_angstrom"]) for row in rows] == [0.0054, 0.01]
+    assert [row["convergence_status"] for row in rows] == ["converged", "partial"]
+    assert [row["folder"] for row in rows] == ["q_0.0054", "q_0.01"]
+    assert float(rows[0]["D0"]) == first.physical["D0"]
+    assert float(rows[0]["D0_error"]) == first.physical_error["D0"]
+    assert float(rows[0]["mean_contrast"]) == np.mean(first.contrast)
+    assert rows[1]["chi_squared"] == ""
