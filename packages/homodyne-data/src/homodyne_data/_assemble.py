@@ -1,7 +1,7 @@
 """From a catalogue and a selection to `TwoTimeData`: read what is asked for, and only that."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,81 @@ class Selection:
     time_origin: str | float
 
 
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """What a selection takes from a catalogue, before any map is read.
+
+    Attributes
+    ----------
+    catalogue : Catalogue
+        The source.
+    maps : (n_phi,) int
+        Index of the map of each selected angle.
+    window : slice
+        Selected frames.
+    phi, t, q, L, sigma, sigma_source, good_frames, good_pairs, time_origin, provenance
+        As in `TwoTimeData`.
+    """
+
+    catalogue: Catalogue
+    maps: np.ndarray
+    window: slice
+    phi: np.ndarray
+    t: np.ndarray
+    q: float
+    L: float | None
+    sigma: float | np.ndarray | None
+    sigma_source: str | None
+    good_frames: np.ndarray | None
+    good_pairs: np.ndarray | None
+    time_origin: str | float
+    provenance: Provenance
+
+    def data(self, angles: Sequence[int], *, symmetric: bool | None = None, **replaced: Any) -> TwoTimeData:
+        """Read the maps of some of the selected angles, by index."""
+        angles = np.asarray(angles)
+        notes = list(self.provenance.notes)
+        sigma = replaced.pop("sigma", self.sigma)
+        sigma_source = replaced.pop("sigma_source", self.sigma_source)
+        everything = angles.size == self.maps.size and np.array_equal(angles, np.arange(angles.size))
+        if not everything and np.ndim(sigma):
+            sigma = np.asarray(sigma)[angles]
+        pairs = self.good_pairs
+        if pairs is not None and pairs.shape[0] > 1 and not everything:
+            pairs = pairs[angles]
+        c2 = _maps(self.catalogue, self.maps[angles], self.window, notes)
+        keys = tuple(self.catalogue.keys[k] for k in self.maps[angles])
+        selection = {**self.provenance.selection, "phi": self.phi[angles].tolist()}
+        return TwoTimeData(
+            c2=c2,
+            phi=self.phi[angles],
+            t=self.t,
+            q=self.q,
+            L=self.L,
+            sigma=sigma,
+            sigma_source=None if sigma is None else sigma_source,
+            good_frames=self.good_frames,
+            good_pairs=pairs,
+            symmetric=symmetric,
+            time_origin=self.time_origin,
+            provenance=replace(
+                self.provenance, keys=keys, selection=selection, notes=tuple(dict.fromkeys(notes))
+            ),
+        )
+
+
 def assemble(
     catalogue: Catalogue, selection: Selection, *, size: int | None = None, mtime: float | None = None
 ) -> TwoTimeData:
     """Select, read and check."""
+    selected = select(catalogue, selection, size=size, mtime=mtime)
+    return selected.data(range(len(selected.maps)))
+
+
+def select(
+    catalogue: Catalogue, selection: Selection, *, size: int | None = None, mtime: float | None = None
+) -> Selected:
+    """Everything about a selection that can be known, and wrong, before a map is read."""
     notes = list(catalogue.notes)
     bad_frames = selection.bad_frames
     if np.iterable(bad_frames):
@@ -71,15 +142,16 @@ def assemble(
     if selection.L is not None and catalogue.L is not None and selection.L != catalogue.L:
         notes.append(f"L = {selection.L:g} Å was given and replaces {catalogue.L:g} Å of the source.")
 
-    c2 = _maps(catalogue, maps, window, notes)
-    return TwoTimeData(
-        c2=c2,
+    return Selected(
+        catalogue=catalogue,
+        maps=maps,
+        window=window,
         phi=catalogue.phi[maps],
         t=t,
         q=float(catalogue.q[at_q].min()),
         L=catalogue.L if selection.L is None else selection.L,
         sigma=sigma,
-        sigma_source=None if sigma is None else sigma_source,
+        sigma_source=sigma_source,
         good_frames=None if good is None else good[window],
         good_pairs=pairs,
         time_origin=selection.time_origin,

@@ -1,0 +1,397 @@
+"""The local fit: SciPy's trust region on the compressed problem, in well-conditioned coordinates, with an active set at bounds.
+
+1. Where the bounds are not in the way the problem is solved in rate coordinates (`homodyne_model.RateCoordinates`).
+2. If the optimum violates a bound there, it is solved again in natural parameters (log where positive by their bounds), which
+   keep a box a box. Parameters that are pushed against a bound are put on it exactly, and the rest is solved without them; one that
+   is then pulled inwards is released.
+3. The trust region stops on relative changes. The fit ends where the optimum is less than `_CLOSE` standard errors away: the
+   distance is estimated from the gradient and the curvature (Newton's decrement), which also decides what is called converged.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from homodyne_model import (
+    Compression,
+    Coordinates,
+    LinearCoordinate,
+    LogCoordinate,
+    RateCoordinates,
+    determined_directions,
+    in_coordinates,
+)
+from homodyne_nlsq._bounds import is_inside
+from homodyne_nlsq.errors import FitInputError
+
+_CLOSE = 1e-4
+# Farther from the optimum a fit is not called converged: one per cent of an error bar.
+_NEAR = 1e-2
+# A share of a bound's range (or, on a log scale, of the range of the logarithm) within which a parameter is taken to be pushed against it.
+_AT_BOUND = 1e-3
+_ROUNDING = 1e-13
+# The same for the slope of χ² along a direction of unit norm in scaled columns, relative to the root of that size.
+_SLOPE_ROUNDING = 1e-13
+# Least curvature along such a direction that is not rounding (`homodyne_model.determined_directions`).
+_SMALLEST_CURVATURE = 1e-12
+# Sums this large, squared in the elimination of the scaling, leave the range of floating point.
+_OVERFLOW = 1e150
+# Changes between coordinates, and of the set of parameters on a bound, before the fit gives up.
+_ROUNDS = 12
+# Share of the permitted passes for a descent that may turn out to lead the wrong way.
+_EXPLORE = 0.3
+
+Progress = Callable[[str, int, float, str], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The problem at one set of physical parameters."""
+
+    physical: np.ndarray
+    gram: np.ndarray
+    fit: Compression
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where the local fit ended.
+
+    Attributes
+    ----------
+    at : Evaluation
+        The best point.
+    held : (n_physical,) int
+        -1 or 1 for a parameter on its lower or upper bound, 0 otherwise.
+    distance : float
+        Estimated distance to the optimum, in standard errors; infinite where χ² does not depend on the free parameters.
+    converged : bool
+        Whether that is small, or no smaller χ² can be told from rounding.
+    passes : int
+        Passes over the data.
+    start_cost : float
+        χ² at the start.
+    message : str
+        Why it stopped.
+    """
+
+    at: Evaluation
+    held: np.ndarray
+    distance: float
+    converged: bool
+    passes: int
+    start_cost: float
+    message: str
+
+
+class _OutOfPasses(Exception):
+    """The permitted number of passes is used up."""
+
+
+class _Evaluator:
+    """Evaluates the problem, remembers the last and the best point, and counts passes."""
+
+    def __init__(self, problem, max_passes: int, progress: Progress | None, stage: str) -> None:
+        self.problem, self.max_passes, self.progress, self.stage = problem, max_passes, progress, stage
+        self.passes = 0
+        self.last: Evaluation | None = None
+        self.best: Evaluation | None = None
+
+    def __call__(self, physical) -> Evaluation | None:
+        """Evaluation at physical parameters, None where the model overflows."""
+        if self.last is not None and np.array_equal(self.last.physical, physical):
+            self._remember_best()
+            return self.last
+        if self.passes >= self.max_passes:
+            raise _OutOfPasses
+        self.passes += 1
+        gram = self.problem.gram(physical)
+        if not (np.abs(gram) < _OVERFLOW).all():
+            return None
+        self.last = Evaluation(np.array(physical, dtype=float), gram, self.problem.compress(gram))
+        self._remember_best()
+        if self.progress is not None:
+            self.progress(self.stage, self.passes, self.best.fit.cost, "")
+        return self.last
+
+    def _remember_best(self) -> None:
+        if self.best is None or self.last.fit.cost <= self.best.fit.cost:
+            self.best = self.last
+
+    def restart(self, *candidates) -> Evaluation:
+        """Forget the best point for the best of the given ones (where the model is finite)."""
+        found = []
+        for candidate in candidates:
+            try:
+                evaluation = self(candidate)
+            except _OutOfPasses:
+                if self.best is not None and not found:
+                    raise
+                break
+            if evaluation is not None:
+                found.append(evaluation)
+        if not found:
+            raise FitInputError(
+                f"the model is not finite at the start values {np.array2string(candidates[0], precision=4)}; expected values at "
+                "which C2 can be computed."
+            )
+        self.best = min(found, key=lambda e: e.fit.cost)
+        return self.best
+
+
+def solve(
+    problem,
+    starts,
+    bounds,
+    fixed,
+    *,
+    n_free_points: int,
+    max_passes: int,
+    ftol: float = 1e-8,
+    xtol: float = 1e-8,
+    gtol: float = 1e-8,
+    progress: Progress | None = None,
+    stage: str = "fit",
+) -> Solution:
+    """Minimise χ² over the physical parameters from a start.
+
+    Parameters
+    ----------
+    problem : object with ``gram(physical)``, ``compress(gram)`` and ``model``
+        What is minimised.
+    starts : sequence of (n_physical,)
+        Inside the bounds; the one with the smallest χ² is taken.
+    bounds : (n_physical, 2)
+        Lower and upper bounds, infinite where there are none.
+    fixed : (n_physical,) bool
+        Parameters that keep their start value.
+    n_free_points : int
+        Degrees of freedom, which turn χ² into the scale of the noise.
+    max_passes : int
+        Most evaluations.
+    ftol, xtol, gtol : float
+        First tolerances of the trust region.
+    progress : callable, optional
+        Called as ``progress(stage, passes, chi_squared, message)`` after every pass.
+    stage : str
+        Name given to ``progress``.
+
+    Returns
+    -------
+    Solution
+        Also when nothing was gained; it says so.
+    """
+    bounds, fixed = np.asarray(bounds, dtype=float), np.asarray(fixed, dtype=bool)
+    evaluate = _Evaluator(problem, max_passes, progress, stage)
+    tolerances = {"ftol": ftol, "xtol": xtol, "gtol": gtol}
+    held = np.zeros(len(bounds), dtype=int)
+    first = evaluate.restart(*starts)
+    message = "the optimum was reached"
+    try:
+        held = _descend_in_box(evaluate, bounds, fixed, n_free_points, tolerances)
+    except _OutOfPasses:
+        message = f"stopped at max_iterations ({max_passes} passes over the data) before the optimum"
+        if not is_inside(evaluate.best.physical[~fixed], bounds[~fixed]):
+            evaluate.best = first
+    best = evaluate.best
+    free = ~fixed & (held == 0)
+    distance, reduction = distance_to_optimum(best, free, n_free_points)
+    converged = distance < _NEAR or reduction < rounding_of(best)
+    if free.any() and not (np.diag(best.fit.hessian)[free] > 0).any():
+        converged, distance = False, np.inf
+        message = "the fit ended where χ² does not depend on the free parameters, so nothing was fitted"
+    elif converged:
+        message = "the optimum was reached"
+    elif message.startswith("the optimum"):
+        message = "the trust region found no better point although the gradient has not vanished"
+    return Solution(best, held, distance, converged, evaluate.passes, first.fit.cost, message)
+
+
+def rounding_of(at: Evaluation) -> float:
+    """Smallest change of χ² that can be told: the columns are of size cost-of-no-model."""
+    return _ROUNDING * float(np.einsum("aii->", at.gram[:, -3:, -3:]))
+
+
+def distance_to_optimum(at: Evaluation, free, n_free_points: int) -> tuple[float, float]:
+    """Newton's decrement over the free parameters: distance in standard errors, and predicted reduction of χ².
+
+    Directions without curvature are left out, unless χ² has a slope along them: a valley may be so narrow that its floor looks flat
+    while it still falls. There the curvature is taken to be the smallest one that can be told.
+    """
+    fit = at.fit
+    spread, lost = determined_directions(
+        fit.hessian, np.asarray(free, dtype=bool) & (np.diag(fit.hessian) > 0)
+    )
+    reduction = float(np.sum((spread.T @ fit.gradient) ** 2))
+    slope = lost.T @ fit.gradient
+    falls = np.abs(slope) > _SLOPE_ROUNDING * np.sqrt(np.einsum("aii->", at.gram[:, -3:, -3:]))
+    reduction += float(np.sum(slope[falls] ** 2)) / _SMALLEST_CURVATURE
+    # The χ² of noise-free data is rounding.
+    noise = max(fit.cost, rounding_of(at)) / max(n_free_points, 1)
+    return float(np.sqrt(reduction / noise)), reduction
+
+
+def _descend_in_box(evaluate: _Evaluator, bounds, fixed, n_free_points: int, tolerances) -> np.ndarray:
+    """Descend from the best point to the optimum within the bounds; return which parameters ended on one."""
+    model, start = evaluate.problem.model, evaluate.best.physical
+    explore = max(10, round(_EXPLORE * evaluate.max_passes))
+    everywhere = np.stack([np.full(len(bounds), -np.inf), np.full(len(bounds), np.inf)], axis=1)
+    # Freely first: the way to an optimum inside often leads through outside, and rate coordinates know no natural bounds.
+    for region in (everywhere, bounds):
+        rates = _rate_coordinates(model, evaluate.best.physical, ~fixed)
+        near = _descend(evaluate, rates, region, n_free_points, tolerances, max_passes=explore)
+        if near and is_inside(evaluate.best.physical[~fixed], bounds[~fixed]):
+            return np.zeros(len(bounds), dtype=int)
+        if region is everywhere:
+            nearest = np.where(fixed, start, np.clip(evaluate.best.physical, *bounds.T))
+            evaluate.restart(start, nearest)
+            if near:  # outside, so that a bound is in the way
+                break
+    held = np.zeros(len(bounds), dtype=int)
+    for _ in range(_ROUNDS):
+        free = ~fixed & (held == 0)
+        natural = _natural_coordinates(evaluate.best.physical, bounds, free)
+        box = _box_of(natural, bounds)
+        _descend(evaluate, natural, bounds, n_free_points, tolerances, box=box, max_passes=explore)
+        pushed = _pushed(evaluate.best, bounds, ~fixed, held)
+        if pushed.any() and not np.array_equal(pushed, held):
+            on_bound = evaluate.best.physical.copy()
+            for k in np.flatnonzero(pushed):
+                on_bound[k] = bounds[k, 0 if pushed[k] < 0 else 1]
+            evaluate.restart(on_bound)
+        elif distance_to_optimum(evaluate.best, free, n_free_points)[0] < _CLOSE:
+            return pushed
+        held = pushed
+        # What is not held has no bound in its way, as far as is known: rate coordinates are the fast ones.
+        rates = _rate_coordinates(model, evaluate.best.physical, ~fixed & (held == 0))
+        _descend(evaluate, rates, bounds, n_free_points, tolerances)
+    return held
+
+
+def _descend(
+    evaluate: _Evaluator,
+    coordinates: Coordinates,
+    region,
+    n_free_points: int,
+    tolerances,
+    *,
+    box=None,
+    max_passes=None,
+) -> bool:
+    """Trust region from the best point in the given coordinates; return whether the optimum is close.
+
+    Points outside the region count as not finite, so the trust region stays inside; with ``box``, the region in these coordinates, it
+    follows its walls.
+    """
+    free = np.zeros(len(coordinates.held), dtype=bool)
+    for indices, _ in coordinates.blocks:
+        free[list(indices)] = True
+
+    def at(u):
+        with np.errstate(over="ignore", invalid="ignore"):
+            physical = coordinates.to_natural(u)
+        inside = np.isfinite(physical).all() and is_inside(physical[free], region[free])
+        return evaluate(physical) if inside else None
+
+    def compressed(u, found):
+        return in_coordinates(found.fit, coordinates.tangent(u))
+
+    def residual(u):
+        found = at(u)
+        # SciPy's trust region shrinks when a trial is not finite.
+        return np.full(coordinates.size + 1, np.nan) if found is None else compressed(u, found).residual
+
+    if coordinates.size == 0:
+        return True
+    last_pass = evaluate.passes + (max_passes or evaluate.max_passes)
+    for tightening in (1.0, 1e-3, 1e-6):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u0 = coordinates.from_natural(evaluate.best.physical)
+        if box is not None:
+            u0 = np.clip(u0, *box)
+        # On a wall and put outside by rounding, or a rate lost to it.
+        if not np.isfinite(u0).all() or at(u0) is None:
+            return False
+        before = evaluate.best.fit.cost
+        least_squares(
+            residual,
+            u0,
+            lambda u: compressed(u, at(u)).jacobian,
+            bounds=(-np.inf, np.inf) if box is None else box,
+            method="trf",
+            x_scale="jac",
+            max_nfev=max(1, last_pass - evaluate.passes),
+            **{name: max(value * tightening, 4e-16) for name, value in tolerances.items()},
+        )
+        if distance_to_optimum(evaluate.best, free, n_free_points)[0] < _CLOSE:
+            return True
+        if evaluate.best.fit.cost >= before or evaluate.passes >= last_pass:
+            return False
+    return False
+
+
+def _pushed(at: Evaluation, bounds, free, held) -> np.ndarray:
+    """Which parameters lie near a bound with χ² falling towards it; held ones stay if χ² still falls outwards."""
+    result = np.zeros(len(bounds), dtype=int)
+    for k, (lower, upper) in enumerate(bounds):
+        if not free[k]:
+            continue
+        outwards = -np.sign(_profile_gradient(at.fit, k, free & (held == 0)))
+        if held[k] and outwards == held[k]:
+            result[k] = held[k]
+        low, value, high = (np.log(v) if lower > 0 else v for v in (lower, at.physical[k], upper))
+        width = high - low if np.isfinite(high - low) else max(abs(value), 1.0)
+        if outwards < 0 and value - low < _AT_BOUND * width:
+            result[k] = -1
+        elif outwards > 0 and high - value < _AT_BOUND * width:
+            result[k] = 1
+    return result
+
+
+def _profile_gradient(fit: Compression, k: int, free) -> float:
+    """Gradient along a parameter with the other free ones at their best: the bare one is all rounding in a narrow valley."""
+    others = free & (np.diag(fit.hessian) > 0)
+    others[k] = False
+    spread, _ = determined_directions(fit.hessian, others)
+    return fit.gradient[k] - fit.hessian[k] @ spread @ (spread.T @ fit.gradient)
+
+
+def _rate_coordinates(model, physical, free) -> Coordinates:
+    """Rate coordinates for power laws that are entirely free, natural ones for the rest."""
+    t_ref = float(np.sqrt(model.dt * model.t[-1]))
+    blocks, taken = [], np.zeros(len(physical), dtype=bool)
+    for group in ((0, 1, 2), (3, 4, 5)):
+        block = RateCoordinates(t_ref)
+        if len(physical) > group[-1] and all(free[list(group)]) and block.represents(physical[list(group)]):
+            blocks.append((group, block))
+            taken[list(group)] = True
+    for k in np.flatnonzero(free & ~taken):
+        positive = k in (0, 3) and physical[k] > 0
+        blocks.append(((int(k),), LogCoordinate() if positive else LinearCoordinate(_scale_of(physical, k))))
+    return Coordinates(tuple(blocks), physical)
+
+
+def _natural_coordinates(physical, bounds, free) -> Coordinates:
+    """Natural parameters one by one, on a log scale where the bounds keep them positive."""
+    blocks = [
+        ((int(k),), LogCoordinate() if bounds[k, 0] > 0 else LinearCoordinate(_scale_of(physical, k)))
+        for k in np.flatnonzero(free)
+    ]
+    return Coordinates(tuple(blocks), physical)
+
+
+def _scale_of(physical, k: int) -> float:
+    """Size that brings a parameter to order one: offsets are measured by the power part beside them, angles by 10 degrees."""
+    if k in (2, 5):
+        return float(max(abs(physical[k]), abs(physical[k - 2]), 1e-12))
+    return 10.0 if k == 6 else 1.0
+
+
+def _box_of(coordinates: Coordinates, bounds) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds in natural coordinates taken one by one."""
+    with np.errstate(divide="ignore"):
+        pairs = [block.from_natural(bounds[list(indices)].ravel()) for indices, block in coordinates.blocks]
+    lower, upper = np.array(pairs).T
+    return lower, upper

@@ -1,0 +1,60 @@
+"""The result in words and columns."""
+
+import numpy as np
+
+_VERDICT = {
+    "converged": "Converged",
+    "partial": "NOT CONVERGED (better than the start, but not at the optimum)",
+    "failed": "FAILED (no better point than the start was found)",
+}
+_SIGMA = {
+    "given": "σ given",
+    "estimated": "σ estimated from the scatter of the data; errors scaled by the root of reduced χ²",
+    "default": "σ GUESSED at 1 %; errors scaled by the root of reduced χ²",
+}
+
+
+def summary(result) -> str:
+    """Text of `OptimizationResult.summary`."""
+    lines = [
+        f"{_VERDICT[result.convergence_status]}; quality {result.quality_flag}. {result.message}",
+        f"{result.analysis_mode}, q = {result.q:.5g} 1/Å, {result.n_phi} angles, {len(result.t)} frames, "
+        f"{result.n_points:,} points, {result.dof:,} degrees of freedom",
+        f"χ² = {result.chi_squared:.6g}, reduced χ² = {result.reduced_chi_squared:.4g} ({_SIGMA[result.sigma_source]})",
+        f"{result.iterations} passes in {result.execution_time:.2f} s, {result.device_info.peak_memory_gb:.2f} GB",
+        "",
+        f"{'parameter':<20}{'value':>13}  {'uncertainty':<20}unit",
+    ]
+    first = 2 * result.n_phi
+    for k in range(first, len(result.names)):
+        lines.append(_row(result, k, result.names[k]))
+    for name, curve in (("D(t_mid)", result.diffusion), ("shear rate(t_mid)", result.shear)):
+        if curve is not None:
+            value, error = curve.at(result.t_mid)
+            lines.append(
+                f"{name:<20}{value:>13.6g}  {_error(error):<20}{curve.unit}  at t = {result.t_mid:.4g} s"
+            )
+    for kind, start in (("contrast", 0), ("offset", result.n_phi)):
+        values, errors = (v[start : start + result.n_phi] for v in (result.parameters, result.uncertainties))
+        quoted = errors[np.isfinite(errors)]
+        typical = f"± {np.median(quoted):.2g} each" if quoted.size else "no error bars"
+        lines.append(f"{kind:<20}{values.min():>13.4g}  to {values.max():.4g} over the angles, {typical}")
+    if result.warnings:
+        lines += ["", *(f"- {sentence}" for sentence in result.warnings)]
+    return "\n".join(lines)
+
+
+def _row(result, k: int, name: str) -> str:
+    if result.fixed[k]:
+        note = "fixed"
+    elif result.at_bound[k]:
+        note = f"at its {result.at_bound[k]} bound"
+    elif np.isnan(result.uncertainties[k]):
+        note = "not determined"
+    else:
+        note = _error(result.uncertainties[k])
+    return f"{name:<20}{result.parameters[k]:>13.6g}  {note:<20}{result.units[k]}".rstrip()
+
+
+def _error(error: float) -> str:
+    return f"± {error:.2g}" if np.isfinite(error) else "not determined"
