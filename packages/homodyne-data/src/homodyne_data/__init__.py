@@ -13,6 +13,7 @@ from homodyne_data._save import save_apsu, save_npz
 from homodyne_data._selection import select_angles
 from homodyne_data._simulate import simulate_two_time
 from homodyne_data._speckle import simulate_speckle
+from homodyne_data._stream import TwoTimeStream, open_xpcs
 from homodyne_data._twotime import Provenance, TwoTimeData
 
 __version__ = _version("homodyne-data")
@@ -22,6 +23,7 @@ __all__ = [
     "FileSummary",
     "Provenance",
     "TwoTimeData",
+    "TwoTimeStream",
     "__version__",
     "atomic_path",
     "estimate_sigma",
@@ -30,6 +32,7 @@ __all__ = [
     "inspect_file",
     "list_q",
     "load_xpcs",
+    "open_xpcs",
     "save_apsu",
     "save_npz",
     "select_angles",

@@ -62,18 +62,15 @@ class Selected:
     time_origin: str | float
     provenance: Provenance
 
-    def data(self, angles: Sequence[int], *, symmetric: bool | None = None, **replaced: Any) -> TwoTimeData:
+    def data(self, angles: Sequence[int], *, symmetric: bool | None = None) -> TwoTimeData:
         """Read the maps of some of the selected angles, by index."""
         angles = np.asarray(angles)
         notes = list(self.provenance.notes)
-        sigma = replaced.pop("sigma", self.sigma)
-        sigma_source = replaced.pop("sigma_source", self.sigma_source)
-        everything = angles.size == self.maps.size and np.array_equal(angles, np.arange(angles.size))
-        if not everything and np.ndim(sigma):
-            sigma = np.asarray(sigma)[angles]
-        pairs = self.good_pairs
-        if pairs is not None and pairs.shape[0] > 1 and not everything:
-            pairs = pairs[angles]
+        everything = slice(0, self.window.stop - self.window.start)
+        sigma = self.sigma if np.ndim(self.sigma) == 0 else np.asarray(self.sigma)
+        if np.ndim(sigma):
+            sigma = _cut_maps(sigma, angles, everything)
+        pairs = cut(self.good_pairs, angles, everything)
         c2 = _maps(self.catalogue, self.maps[angles], self.window, notes)
         keys = tuple(self.catalogue.keys[k] for k in self.maps[angles])
         selection = {**self.provenance.selection, "phi": self.phi[angles].tolist()}
@@ -84,7 +81,7 @@ class Selected:
             q=self.q,
             L=self.L,
             sigma=sigma,
-            sigma_source=None if sigma is None else sigma_source,
+            sigma_source=None if sigma is None else self.sigma_source,
             good_frames=self.good_frames,
             good_pairs=pairs,
             symmetric=symmetric,
