@@ -24,6 +24,7 @@ PROJECTS = {
     for path in sorted(ROOT.glob("packages/*/pyproject.toml"))
 }
 TESTED = [dist for dist in PROJECTS if any((ROOT / "packages" / dist / "tests").glob("test_*.py"))]
+STATISTICS = "pytest.mark.statistics"
 every_distribution = nox.parametrize("dist", list(PROJECTS), ids=list(PROJECTS))
 every_tested_distribution = nox.parametrize("dist", TESTED, ids=TESTED)
 
@@ -99,6 +100,20 @@ def integration(session: nox.Session) -> None:
 
 
 @nox.session
+def statistics(session: nox.Session) -> None:
+    """Fit many replicates and random starts: whether error bars are the scatter and optima are found (minutes)."""
+    suites = [folder(dist) / "tests" for dist in TESTED]
+    marked = [
+        path
+        for suite in suites
+        for path in sorted(suite.glob("test_*.py"))
+        if STATISTICS in path.read_text("utf-8")
+    ]
+    install_editable(session, *{path.parent.parent.name for path in marked}, groups=("test",))
+    session.run("pytest", "-m", "statistics", "-s", *map(str, marked), *session.posargs)
+
+
+@nox.session
 @every_distribution
 def wheel(session: nox.Session, dist: str) -> None:
     """Build wheels of one distribution and its siblings, and test them away from the source tree."""
@@ -156,3 +171,13 @@ def demo(session: nox.Session) -> None:
     install_editable(session, "homodyne-cli")
     session.chdir(session.invoked_from)
     session.run("homodyne", "demo", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def bench(session: nox.Session) -> None:
+    """Print what a pass and a fit cost against other ways to compute them (arguments: pass, fit)."""
+    install_editable(session, "homodyne-nlsq")
+    chosen = session.posargs or ["pass", "fit"]
+    for name, module in (("pass", "passes.py"), ("fit", "fits.py")):
+        if name in chosen:
+            session.run("python", str(ROOT / "benchmarks" / module))

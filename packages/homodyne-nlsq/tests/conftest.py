@@ -24,21 +24,24 @@ def _integrals(rate0, exponent, t):
     return np.stack([np.concatenate([[0.0], np.cumsum(s)]) for s in steps])
 
 
-def squared_g1(theta, q, t, phi, L=None, kernel="gap_average"):
-    """f = g1² and its derivatives, (n_phi, n_t, n_t) and (n_phi, n_t, n_t, n_physical), straight from the formulas."""
-    later = np.maximum.outer(np.arange(len(t)), np.arange(len(t)))
-    earlier = np.minimum.outer(np.arange(len(t)), np.arange(len(t)))
+def squared_g1(theta, q, t, phi, L=None, kernel="gap_average", pairs=None):
+    """f = g1² and its derivatives straight from the formulas, at pairs of frames (i, j) or on the whole grid.
+
+    Shapes are (n_phi, *pairs) and (n_phi, *pairs, n_physical).
+    """
+    i, j = np.indices((len(t), len(t))) if pairs is None else pairs
+    later, earlier = np.maximum(i, j), np.minimum(i, j)
     basis = _integrals(theta[0], theta[1], t)
     basis = basis[:, later] - basis[:, earlier]
     decay = np.exp(-(q**2) * (theta[0] * basis[0] + theta[2] * basis[2]))
-    f = np.broadcast_to(decay, (len(phi), len(t), len(t)))
+    f = np.broadcast_to(decay, (len(phi), *decay.shape))
     if len(theta) == 3:
         return f, -(q**2) * f[..., None] * np.moveaxis(basis, 0, -1)
     scale, power = {"gap_average": (0.5, 2), "homodyne2": (1 / (2 * np.pi), 4)}[kernel]
     strain = _integrals(theta[3], theta[4], t)
     strain = strain[:, later] - strain[:, earlier]
     total = theta[3] * strain[0] + theta[5] * strain[2]
-    angle = np.deg2rad(theta[6] - np.asarray(phi))[:, None, None]
+    angle = np.deg2rad(theta[6] - np.asarray(phi)).reshape(-1, *[1] * decay.ndim)
     k = scale * q * L * np.cos(angle)
     x = k * total
     safe = np.where(np.abs(x) < 1e-3, 1.0, x)
@@ -87,6 +90,10 @@ def fit_all_points(
     y = np.asarray(data.c2, float)[which]
     s = np.broadcast_to(np.asarray(sigma, float), mask.shape)[which]
     angle = which[0]
+    pairs = np.nonzero(mask.any(axis=0))
+    column = np.zeros(mask.shape[1:], dtype=int)
+    column[pairs] = np.arange(len(pairs[0]))
+    column = column[which[1:]]
     start = np.asarray(start, float)
     n_physical = len(start) - 2 * n_phi
     # Column k of `spread` tells which entries of the full vector the k-th variable moves.
@@ -106,10 +113,17 @@ def fit_all_points(
     def full(u):
         return base + spread @ (u * size)
 
+    last = {}
+
     def both(u):
+        if not np.array_equal(last.get("u"), u):
+            last.update(u=u.copy(), values=evaluate(u))
+        return last["values"]
+
+    def evaluate(u):
         p = full(u)
-        f, df = squared_g1(p[2 * n_phi :], data.q, data.t, data.phi, data.L, kernel)
-        f, df = f[which], df[which]
+        f, df = squared_g1(p[2 * n_phi :], data.q, data.t, data.phi, data.L, kernel, pairs)
+        f, df = f[angle, column], df[angle, column]
         contrast, offset = p[:n_phi][angle], p[n_phi : 2 * n_phi][angle]
         full_jacobian = np.zeros((len(y), len(p)))
         full_jacobian[np.arange(len(y)), angle] = f
@@ -118,7 +132,7 @@ def fit_all_points(
         return (offset + contrast * f - y) / s, full_jacobian @ (spread * size) / s[:, None]
 
     u = np.clip(start[first] / size, *box)
-    tolerances = {"ftol": 1e-11, "xtol": 1e-11, "gtol": 1e-11}
+    tolerances = {"ftol": 1e-8, "xtol": 1e-8, "gtol": 1e-8}
     found = least_squares(
         lambda u: both(u)[0],
         u,
@@ -132,9 +146,11 @@ def fit_all_points(
     # The last digits by Newton steps over what is not at a bound.
     u = found.x
     active = (u <= box[0]) | (u >= box[1])
-    for _ in range(8):
+    for _ in range(30):
         residual, jacobian = both(u)
         q, r = np.linalg.qr(jacobian[:, ~active])
+        if np.linalg.norm(q.T @ residual) < 1e-7 * np.linalg.norm(residual) / np.sqrt(len(y)):
+            break
         step = np.linalg.solve(r, q.T @ residual)
         u[~active] = np.clip(u[~active] - step, *box[:, ~active])
     residual, jacobian = both(u)

@@ -132,14 +132,16 @@ def test_one_angle_of_a_flow_needs_its_direction(as_data):
     data = as_data(rheometer_flow(1, 60))
     with pytest.raises(FitInputError, match="one angle: the flow direction phi0 needs several"):
         fit_nlsq_jax(data, analysis_mode="laminar_flow")
+
+
+def test_two_angles_and_a_known_direction(as_data):
+    data = as_data(rheometer_flow(2, 60))
     fit = fit_nlsq_jax(data, {"analysis_mode": "laminar_flow", "fixed": {"phi0": 2.0}})
     assert fit.convergence_status == "converged"
     assert fit.physical["phi0"] == 2.0
 
 
-def test_two_angles_and_few_frames(as_data):
-    fit = fit_nlsq_jax(as_data(rheometer_flow(2, 60)), analysis_mode="laminar_flow")
-    assert fit.convergence_status == "converged"
+def test_few_frames(as_data):
     few = fit_nlsq_jax(as_data(colloid(3, 8)))
     assert few.convergence_status == "converged"
     assert few.n_points == 3 * 28

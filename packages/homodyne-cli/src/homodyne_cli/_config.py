@@ -164,8 +164,8 @@ class ExperimentalData:
 class AngleRange:
     """A range of angles [deg]; min_angle > max_angle wraps around ±180°."""
 
-    min_angle: float = key(-180.0, v.number, "Lowest angle [deg].")
-    max_angle: float = key(180.0, v.number, "Highest angle [deg].")
+    min_angle: float = key(-180.0, v.finite, "Lowest angle [deg].")
+    max_angle: float = key(180.0, v.finite, "Highest angle [deg].")
 
 
 @dataclass(frozen=True)

@@ -72,11 +72,14 @@ def parse_configuration(
     content: str, *, name: str = "configuration"
 ) -> tuple[Configuration, NLSQConfig, tuple[str, ...]]:
     """Configuration, settings, warnings of YAML text; `name` is the file in messages. Errors as above."""
-    loader = yaml.SafeLoader(content)
+    try:
+        loader = yaml.SafeLoader(content)
+    except yaml.YAMLError as error:  # a character that no YAML file may hold
+        raise ConfigurationError(_yaml_message(name, error)) from None
     try:
         root = loader.get_single_node()
         reader = _Reader(name, loader)
-        if root is None:
+        if root is None or reader.is_null(root):
             raise ConfigurationError(f"{name} is empty; `homodyne config` prints a template")
         configuration = reader.section(Configuration, root, "")
         try:
@@ -93,6 +96,8 @@ def parse_configuration(
 def _yaml_message(name: str, error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f"{name}, line {mark.line + 1}, column {mark.column + 1}" if mark else name
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"{where}: not valid YAML: it holds the control character #x{error.character:02x}"
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
     return f"{where}: not valid YAML: {problem}"
 
@@ -156,7 +161,9 @@ class _Reader:
         """YAML takes the last of two equal keys without a word."""
         seen: set[object] = set()
         for key_node, _ in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue
+            key = key_node.value
             if key in seen and key_node.tag != "tag:yaml.org,2002:merge":
                 raise self.error(key_node, f"{path}.{key}" if path else str(key), "the key stands here twice")
             seen.add(key)
@@ -170,6 +177,8 @@ class _Reader:
             if not isinstance(node, yaml.SequenceNode):
                 raise self.error(node, path, f"expected a list of entries, got {self.plain(node)!r}")
             return tuple(self.section(meta["items"], item, f"{path}[]") for item in node.value)
+        if isinstance(node, yaml.MappingNode):
+            self.refuse_repeated(node, path)
         plain = self.plain(node)
         try:
             value = meta["read"](plain)
@@ -192,8 +201,9 @@ class _Reader:
             self.former[path] = FORMER_KEYS[path]
             return True
         if path in FORMER_VALUES:
+            value = self.plain(value_node)
             try:
-                note = FORMER_VALUES[path](self.plain(value_node))
+                note = FORMER_VALUES[path](value)
             except ValueError as error:
                 raise self.error(key_node, path, str(error)) from None
             if note:
@@ -202,7 +212,10 @@ class _Reader:
         return False
 
     def plain(self, node: yaml.Node) -> object:
-        return self.loader.construct_object(node, deep=True)
+        try:
+            return self.loader.construct_object(node, deep=True)
+        except ValueError as error:  # 2024-99-99, or !!int "abc"
+            raise self.error(node, "", f"not valid YAML: {error}") from None
 
     @staticmethod
     def is_null(node: yaml.Node) -> bool:

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 _QUIET_SECONDS = 15.0
+_NARROWEST_NOTE = 12
 
 
 class Terminal:
@@ -32,6 +35,14 @@ class Terminal:
     def say(self, sentence: str, style: str = "") -> None:
         """One line of the result, not broken at the width of the terminal."""
         self.out.print(Text(sentence, style=style), soft_wrap=True)
+
+    def table(self, table: Table) -> None:
+        """A table. Numbers stay whole on a narrow terminal: columns that may wrap give way, then lines grow."""
+        for column in table.columns:
+            widest = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
+            column.min_width = widest if column.no_wrap else min(widest, _NARROWEST_NOTE)
+        needed = sum(column.min_width + 2 for column in table.columns)
+        self.out.print(table, width=max(self.out.width, needed), crop=False)
 
     def warn(self, sentence: str) -> None:
         """One warning; the same is not said twice."""

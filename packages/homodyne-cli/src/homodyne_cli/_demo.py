@@ -117,7 +117,7 @@ def show_comparison(terminal: Terminal, result: OptimizationResult, simulation: 
             f"{symbol}({result.t_mid:.3g} s)", *_compared(value, error, true, value - true), curve.unit
         )
     terminal.out.print()
-    terminal.out.print(table)
+    terminal.table(table)
     for kind, true in (("contrast", simulation.contrast), ("offset", simulation.offset)):
         z = (getattr(result, kind) - true) / getattr(result, f"{kind}_error")
         terminal.say(

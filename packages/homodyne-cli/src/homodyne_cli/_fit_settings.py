@@ -19,8 +19,8 @@ def nlsq_config(configuration: Configuration) -> tuple[NLSQConfig, tuple[str, ..
     Raises
     ------
     ConfigurationError
-        If a parameter name is unknown, values and names differ in number, a parameter that is not active has
-        no value, or `NLSQConfig` refuses a setting.
+        If a parameter name is unknown, values and names differ in number, a start value is outside its
+        bounds, a parameter that is not active has no value, or `NLSQConfig` refuses a setting.
     """
     try:
         names = AnalysisMode.parse(configuration.analysis_mode).physical_names
@@ -101,6 +101,13 @@ def nlsq_config(configuration: Configuration) -> tuple[NLSQConfig, tuple[str, ..
         )
     except (ValueError, TypeError) as error:
         raise ConfigurationError(str(error)) from None
+    for name, (lower, upper) in zip(names, settings.physical_bounds().tolist(), strict=True):
+        value = settings.initial.get(name)
+        if value is not None and not lower <= value <= upper:
+            raise ConfigurationError(
+                f"initial_parameters.values: {name} starts at {value:g}; expected a value within its bounds, "
+                f"{lower:g} to {upper:g}"
+            )
     if not absent:
         return settings, ()
     listed = ", ".join(dict.fromkeys(absent))

@@ -8,13 +8,14 @@ that ``--help`` and ``inspect`` answer at once.
 
 import argparse
 import difflib
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from homodyne_cli._console import Terminal
+from homodyne_cli._console import Terminal, warnings_to
 from homodyne_cli._simulation import REFERENCE, Simulation, Speckle
 from homodyne_cli._units import LENGTH, TIME, WAVEVECTOR, Quantity
 
@@ -26,6 +27,17 @@ exit codes: 0 converged, 3 ran but did not converge, 1 error
   homodyne --config analysis.yaml          fit, and write results and plots
   homodyne COMMAND --help                  options of a command
 """
+
+
+_COMMANDS = ("demo", "inspect", "config", "simulate")
+
+
+def _method(text: str) -> str:
+    """Reader of the method of a fit."""
+    if text != "nlsq":
+        later = " (Monte Carlo is to come)" if text in ("cmc", "both") else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not available{later}; this version fits by nlsq")
+    return text
 
 
 def _whole(text: str) -> int:
@@ -73,11 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit
         For ``--help`` and ``--version`` (0) and wrong usage (1).
     """
-    parser = _parser()
-    argv = sys.argv[1:] if argv is None else list(argv)
-    _refuse_unknown_option(parser, argv)
-    arguments = parser.parse_args(argv)
     _configure_streams()
+    parser = _parser()
+    argv = _with_negative_numbers(sys.argv[1:] if argv is None else list(argv))
+    _refuse_unknown(parser, argv)
+    arguments = parser.parse_args(argv)
     terminal = Terminal()
     try:
         return _dispatch(parser, arguments, terminal)
@@ -95,18 +107,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _refuse_unknown_option(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
-    """End with an error at a misspelt option: argparse would complain that its value is no command."""
-    known = parser._option_string_actions
+def _with_negative_numbers(argv: Sequence[str]) -> list[str]:
+    """``--D_offset -1e3`` as ``--D_offset=-1e3``: argparse takes -1e3 for an option, though not -1000."""
+    joined: list[str] = []
     for argument in argv:
+        before = joined[-1] if joined else ""
+        if before.startswith("--") and "=" not in before and re.match(r"-\.?\d", argument):
+            joined[-1] = f"{before}={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _refuse_unknown(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """End with an error at a misspelt option or command: argparse would take its value for a command."""
+    known = parser._option_string_actions
+    arguments = iter(argv)
+    for argument in arguments:
         if not argument.startswith("-"):
+            if argument not in _COMMANDS:
+                parser.error(f"unknown command {argument!r}; {_meant(argument)}")
             return
         option = argument.partition("=")[0]
         if option not in known:
             near = difflib.get_close_matches(option, known, n=1)
             parser.error(f"unknown option {option}" + (f"; did you mean {near[0]}?" if near else ""))
         if known[option].nargs is None and "=" not in argument:
-            return  # its value follows; anything further is argparse's
+            next(arguments, None)  # its value
+
+
+def _meant(word: str) -> str:
+    """What was probably meant by a word that is no command."""
+    if word.endswith((".yaml", ".yml")):
+        return f"to run a configuration: homodyne --config {word}"
+    near = difflib.get_close_matches(word, _COMMANDS, n=1)
+    return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(_COMMANDS)}"
 
 
 def _sentence(error: Exception) -> str:
@@ -115,6 +150,8 @@ def _sentence(error: Exception) -> str:
         "homodyne_"
     )
     message = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:  # without "[Errno 28]"
+        message = error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
     if isinstance(error, MemoryError):
         return f"not enough memory: {message}"
     return (
@@ -141,17 +178,19 @@ def _configure_numerics() -> None:
 
 
 def _dispatch(parser: argparse.ArgumentParser, arguments: argparse.Namespace, terminal: Terminal) -> int:
-    fit_options = arguments.config is not None or arguments.results is not None or arguments.replace
+    given = (arguments.config, arguments.results, arguments.method)
+    fit_options = arguments.replace or any(option is not None for option in given)
     if arguments.command is None:
         if arguments.config is None:
             if fit_options:
-                parser.error("--output and --overwrite need --config")
+                parser.error("--method, --output and --overwrite need --config")
             parser.print_help()
             return 0
         return _fit(arguments, terminal)
     if fit_options:
         parser.error(
-            f"--config, --output and --overwrite before {arguments.command} start a fit; write them after it"
+            f"--config, --method, --output and --overwrite before {arguments.command} start a fit; "
+            f"options of {arguments.command} stand after it"
         )
     return {"inspect": _inspect, "simulate": _simulate, "demo": _demo, "config": _config}[arguments.command](
         arguments, terminal
@@ -189,11 +228,11 @@ def _config(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _simulate(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    simulation = _simulation_of(arguments)
     _configure_numerics()
     from homodyne_cli._simulate import write_simulation
 
-    simulation = _simulation_of(arguments)
-    with terminal.progress() as progress:
+    with terminal.progress() as progress, warnings_to(terminal.warn):
         progress.step("simulating speckle and photons" if simulation.speckle else "simulating")
         data, truth = write_simulation(simulation, arguments.output, overwrite=arguments.overwrite)
     terminal.say(f"written {data} and {truth}")
@@ -218,9 +257,10 @@ def _simulation_of(arguments: argparse.Namespace) -> Simulation:
         settings["speckle"] = Speckle(**speckle)
     elif speckle:
         raise ValueError(f"no effect without --speckle: {_options(speckle)}")
-    if settings.get("mode") == "static_isotropic" and "gap" in settings:
+    simulation = Simulation(**settings)
+    if "gap" in settings and not simulation.sheared:
         raise ValueError("no effect in static_isotropic: --gap")
-    return Simulation(**settings)
+    return simulation
 
 
 def _options(names: Iterable[str]) -> str:
@@ -304,6 +344,9 @@ def _parser() -> argparse.ArgumentParser:
     fit = parser.add_argument_group("fit")
     fit.add_argument(
         "--config", type=Path, metavar="FILE", help="configuration (YAML) of the analysis to run"
+    )
+    fit.add_argument(
+        "--method", type=_method, metavar="METHOD", help="how: nlsq, least squares (default, and the only one yet)"
     )
     fit.add_argument("--output", type=Path, metavar="DIR", dest="results", help="results folder")
     fit.add_argument(

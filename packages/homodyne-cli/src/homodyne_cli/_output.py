@@ -1,6 +1,7 @@
 """The folder of results: refused when it holds some, and a list of what a run wrote."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +10,9 @@ from homodyne_cli._files import write_text
 
 MANIFEST = "run.json"
 """Name of the file that lists a run's files."""
+
+_OURS = (MANIFEST, "configuration.yaml", "summary.csv", "*_vs_q.*", "result.json", "*/result.json", "q_*/*")
+"""What a run writes, and would replace where it is there."""
 
 _SCHEMA = {"name": "homodyne-run", "version": 1}
 
@@ -21,24 +25,31 @@ class ResultsFolder:
     path : Path
         The folder; made when the first file is written.
     overwrite : bool
-        Whether results of an earlier run may be replaced. Of those, only files that its list names and that
-        this run does not write anew are removed, at the end.
+        Whether files that the run would replace may be there, results of an earlier run or others. Of those,
+        only files that the earlier list names and that this run does not write anew are removed, at the end.
 
     Raises
     ------
     FileExistsError
-        If the folder holds results and `overwrite` is false.
+        If the folder holds files that the run would replace and `overwrite` is false.
     NotADirectoryError
-        If `path` is a file.
+        If `path` or a folder above it is a file.
+    PermissionError
+        If nothing may be written there.
     """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(f"the results folder {path} is a file")
+        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(f"the results folder {path} cannot be made: {there} is a file")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(f"the results folder {path} cannot be written: no permission for {there}")
         if not overwrite and holds_results(path):
             raise FileExistsError(
-                f"{path} already holds results; name another folder with --output, or replace them with "
-                "--overwrite"
+                f"{path} already holds results, or files of their names; name another folder with --output, "
+                "or replace them with --overwrite"
             )
         self.path = path
         self._earlier = _listed(path)
@@ -86,8 +97,8 @@ class ResultsFolder:
 
 
 def holds_results(path: Path) -> bool:
-    """Whether a folder holds results of a run."""
-    return (path / MANIFEST).exists() or any(path.glob("*/result.json")) or (path / "result.json").exists()
+    """Whether a folder holds results of a run, or files that a run would replace."""
+    return any(file for pattern in _OURS for file in path.glob(pattern))
 
 
 def _listed(path: Path) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ def show_fit(terminal: Terminal, result: OptimizationResult, dropped: Mapping[st
     if lost:
         listed = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in lost.items())
         terminal.out.print(f"left out beside the diagonal: {listed}", markup=False)
-    terminal.out.print(_parameter_table(result))
+    terminal.table(_parameter_table(result))
     for warning in result.warnings:
         terminal.out.print(Text.assemble(("! ", "yellow"), warning))
 
@@ -162,7 +162,7 @@ def show_series(terminal: Terminal, results: Sequence[OptimizationResult]) -> No
             shown.append(f"γ̇{t_mid} [{results[0].shear.unit}]")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("q [1/Å]", "angles", *shown, "contrast", "red. χ²"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("")
     for result in results:
         if len(names) <= 2:
@@ -180,7 +180,7 @@ def show_series(terminal: Terminal, results: Sequence[OptimizationResult]) -> No
             f"{result.convergence_status}, {result.quality_flag}",
         )
     terminal.out.print()
-    terminal.out.print(table)
+    terminal.table(table)
 
 
 def _bracket(name: str) -> str:

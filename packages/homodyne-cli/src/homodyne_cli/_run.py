@@ -22,6 +22,9 @@ from homodyne_nlsq import OptimizationResult, fit_nlsq_jax
 DEFAULT_GAP = 2e6
 """Gap [Å] of laminar flow where neither the configuration nor the data give one."""
 
+Q_TOLERANCE = 0.1
+"""Distance from a q that is asked for, as a part of it, beyond which the nearest of a file is another one."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -89,7 +92,8 @@ def run(
     configuration = loaded.configuration
     source = configuration.experimental_data.path(loaded.path.parent)
     if not source.is_file():
-        raise FileNotFoundError(f"the data file {source} does not exist (from {loaded.path.name})")
+        what = "is a folder, not a file" if source.is_dir() else "does not exist"
+        raise FileNotFoundError(f"the data file {source} {what} (from {loaded.path.name})")
     folder = ResultsFolder(output or results_directory(loaded), overwrite=overwrite)
     for warning in loaded.warnings:
         terminal.warn(warning)
@@ -154,7 +158,7 @@ def choose_q(configuration: Configuration, source: Path) -> list[tuple[float, fl
     Raises
     ------
     ConfigurationError
-        If the file holds several and none is named, or two of those named mean the same.
+        If the file holds several and none is named, none is near one of those named, or two mean the same.
     """
     asked = configuration.analyzer_parameters.scattering.wavevector_q
     held = [float(q) for q in list_q(source)]
@@ -172,6 +176,10 @@ def choose_q(configuration: Configuration, source: Path) -> list[tuple[float, fl
     nearest: dict[float, float] = {}
     for q in asked:
         found = min(held, key=lambda value: abs(value - q))
+        if abs(found - q) > Q_TOLERANCE * q:
+            raise ConfigurationError(
+                f"{where}: no q within {Q_TOLERANCE:.0%} of {q:g} 1/Å; {source.name} holds {listing}"
+            )
         if found in nearest:
             raise ConfigurationError(
                 f"{where}: {nearest[found]:g} and {q:g} 1/Å are both nearest to {found:.5g} 1/Å of "

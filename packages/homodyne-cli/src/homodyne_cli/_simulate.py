@@ -10,10 +10,13 @@ import numpy as np
 from homodyne_cli._files import write_text
 from homodyne_cli._simulation import Simulation
 from homodyne_data import Provenance, TwoTimeData, save_apsu, save_npz, simulate_speckle, simulate_two_time
+from homodyne_memory import total_memory_gb
 from homodyne_model import AnalysisMode, ModelError, correlation, field_correlation
 
 SUFFIXES = (".npz", ".hdf", ".h5", ".hdf5")
 """Endings of data files: npz, and HDF5 in the APS-U layout."""
+
+_BYTES_PER_ENTRY = 20  # of a map, at the peak of a simulation; measured
 
 
 def physical(simulation: Simulation) -> np.ndarray:
@@ -33,9 +36,17 @@ def simulate(simulation: Simulation) -> TwoTimeData:
 
     Raises
     ------
+    ValueError
+        If the maps would not fit into the memory.
     ModelError
         If |g1| exceeds 1 (D(t) negative somewhere), which no field has.
     """
+    needed = _BYTES_PER_ENTRY * simulation.angles * simulation.frames**2 / 1e9
+    if needed > total_memory_gb():
+        raise ValueError(
+            f"{simulation.angles} angles of {simulation.frames} frames need about {needed:.3g} GB of memory, "
+            f"of which there are {total_memory_gb():.3g}; choose fewer frames or angles"
+        )
     gap = simulation.gap if simulation.sheared else None
     t, phi = simulation.dt * np.arange(simulation.frames), angles(simulation)
     geometry = (simulation.q, t, phi, gap)
@@ -88,7 +99,7 @@ def write_simulation(simulation: Simulation, output: Path, *, overwrite: bool = 
     Raises
     ------
     ValueError
-        If the ending is another one.
+        If the ending is another one, or the maps would not fit into the memory.
     FileExistsError
         If one of the files exists and `overwrite` is false.
     FileNotFoundError

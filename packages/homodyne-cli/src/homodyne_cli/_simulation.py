@@ -44,6 +44,12 @@ class Speckle:
     pixels: int = 3000
     counts: float = 0.5
 
+    def __post_init__(self) -> None:
+        if self.pixels < 2:
+            raise ValueError(f"pixels is {self.pixels}; expected at least 2")
+        if not 0 < self.counts < math.inf:
+            raise ValueError(f"counts is {self.counts}; expected a number above 0")
+
 
 @dataclass(frozen=True)
 class Simulation:
@@ -92,6 +98,8 @@ class Simulation:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        if self.mode in ("static", "static_anisotropic"):
+            object.__setattr__(self, "mode", "static_isotropic")
         if self.mode not in REFERENCE:
             raise ValueError(f"mode is {self.mode!r}; expected one of {', '.join(REFERENCE)}")
         known = REFERENCE[self.mode]
@@ -105,6 +113,9 @@ class Simulation:
         for name in ("dt", "q", "gap", "contrast", "sigma"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a number above 0")
+        for name, value in {"offset": self.offset, **self.parameters}.items():
+            if not math.isfinite(value):
+                raise ValueError(f"{name} is {value}; expected a finite number")
         if self.speckle is not None and self.contrast > 1:
             raise ValueError(
                 f"contrast is {self.contrast}; expected at most 1, the contrast of full coherence"

@@ -98,7 +98,10 @@ def _split(value: object, quantity: Quantity) -> tuple[float, str]:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(expected)
     if not isinstance(value, str):
-        return float(value), ""
+        try:
+            return float(value), ""
+        except OverflowError:
+            raise ValueError(expected) from None
     match = _NUMBER_AND_UNIT.fullmatch(value)
     if match is None:
         raise ValueError(expected)

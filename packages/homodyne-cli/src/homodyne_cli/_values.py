@@ -29,7 +29,10 @@ def number(value: object) -> float:
         raise ValueError(f"{value!r} is not a number")
     if math.isnan(value):
         raise ValueError("not a number (nan) is no value here")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("a number of that many digits is no value here") from None
 
 
 def positive(value: object) -> float:
@@ -75,19 +78,27 @@ def names(value: object) -> tuple[str, ...]:
     return result
 
 
+def finite(value: object) -> float:
+    """A finite number."""
+    result = number(value)
+    if math.isinf(result):
+        raise ValueError(f"{value!r} is not finite")
+    return result
+
+
 def numbers(value: object) -> tuple[float | None, ...]:
-    """A list of numbers, null where the value is left to the program."""
-    return tuple(None if item is None else number(item) for item in _list(value))
+    """A list of finite numbers, null where the value is left to the program."""
+    return tuple(None if item is None else finite(item) for item in _list(value))
 
 
 def named_numbers(value: object) -> Mapping[str, float]:
-    """A mapping from names to numbers."""
+    """A mapping from names to finite numbers."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{value!r} is not a mapping such as {{alpha: 0.0}}")
     result = {}
     for name, item in value.items():
         try:
-            result[text(name)] = number(item)
+            result[text(name)] = finite(item)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     return result
@@ -108,7 +119,7 @@ def frames(value: object) -> tuple[int, ...]:
 
 def wavevectors(value: object) -> tuple[float, ...] | str:
     """One wavevector or a list of different ones [1/Å], or ``all``."""
-    if isinstance(value, str) and value.strip().lower() == "all":
+    if _is_all(value):
         return "all"
     result = tuple(WAVEVECTOR.parse(item) for item in (value if isinstance(value, list) else [value]))
     if not result or len(set(result)) != len(result):
@@ -118,9 +129,14 @@ def wavevectors(value: object) -> tuple[float, ...] | str:
 
 def wavevector_doubt(value: object) -> str | None:
     """What is unusual about the first unusual wavevector of a value or list."""
-    items = value if isinstance(value, list) else [value]
-    doubts = (WAVEVECTOR.doubt(item) for item in items if item != "all")
+    if _is_all(value):
+        return None
+    doubts = (WAVEVECTOR.doubt(item) for item in (value if isinstance(value, list) else [value]))
     return next((doubt for doubt in doubts if doubt), None)
+
+
+def _is_all(value: object) -> bool:
+    return isinstance(value, str) and value.strip().lower() == "all"
 
 
 def sigma_doubt(value: object) -> str | None:

@@ -6,6 +6,7 @@ neighbouring lags and ages. The model is evaluated at the middle of each average
 
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,32 +49,20 @@ class CoarseProblem:
     @classmethod
     def of(cls, problem: Problem) -> "CoarseProblem":
         """Averages of the data of a problem."""
-        maps, n_t = problem.maps, problem.model.n_t
-        c2, weights = np.asarray(maps.c2), None if maps.weights is None else np.asarray(maps.weights)
-        bins = []
-        for first, last in _lag_bins(n_t):
-            lags = np.unique(np.linspace(first, last, min(_LAGS, last - first + 1)).round().astype(int))
-            blocks = max(1, min(_AGES, n_t - last))
-            edges = np.linspace(0, n_t - last, blocks + 1).round().astype(int)
-            sums = np.zeros((2, len(c2), blocks))
-            for lag in lags:
-                y = np.diagonal(c2, -lag, axis1=1, axis2=2)[:, : n_t - last].astype(float)
-                w = np.isfinite(y).astype(float)
-                if weights is not None:
-                    w *= np.diagonal(weights, -lag, axis1=1, axis2=2)[:, : n_t - last]
-                sums[0] += np.add.reduceat(w, edges[:-1], axis=1)
-                sums[1] += np.add.reduceat(w * np.where(w > 0, y, 0.0), edges[:-1], axis=1)
-            earlier = (edges[:-1] + edges[1:] - 1) / 2
-            bins.append((earlier + lags.mean(), earlier, sums))
-        later, earlier = (np.concatenate([b[k] for b in bins]) for k in (0, 1))
-        total, moment = np.concatenate([b[2] for b in bins], axis=2)
-        mean = np.divide(moment, total, out=np.ones_like(moment), where=total > 0)
+        bins = _bins(problem.model.n_t)
+        moment, total = (
+            np.zeros((problem.model.n_phi, sum(len(b.edges) - 1 for b in bins))) for _ in range(2)
+        )
+        for angles, maps in problem.maps.parts():
+            weight = maps.angle_weight[:, None]
+            sums = [_averaged(np.asarray(maps.c2), maps.weights, b) for b in bins]
+            total[angles], moment[angles] = weight * np.concatenate(sums, axis=2)
         return cls(
             problem.model,
-            later,
-            earlier,
-            mean,
-            total * maps.angle_weight[:, None],
+            np.concatenate([b.earlier + b.lags.mean() for b in bins]),
+            np.concatenate([b.earlier for b in bins]),
+            np.divide(moment, total, out=np.ones_like(moment), where=total > 0),
+            total,
             problem.scaling,
             problem.common_scaling,
         )
@@ -112,14 +101,42 @@ class CoarseProblem:
         return np.nan_to_num(np.asarray(cost), nan=np.inf)
 
 
-def _lag_bins(n_t: int) -> list[tuple[int, int]]:
-    """First and last lag of bins that widen with the lag."""
+class _Bin(NamedTuple):
+    """Averages of the same lags: the lags, and the edges between blocks of earlier frames."""
+
+    lags: np.ndarray
+    edges: np.ndarray
+
+    @property
+    def earlier(self) -> np.ndarray:
+        """Middle of each block."""
+        return (self.edges[:-1] + self.edges[1:] - 1) / 2
+
+
+def _bins(n_t: int) -> list[_Bin]:
+    """Bins that widen with the lag."""
     bins, first = [], 1
     while first < n_t:
         last = min(n_t - 1, max(first, int(first * 1.25)))
-        bins.append((first, last))
+        lags = np.unique(np.linspace(first, last, min(_LAGS, last - first + 1)).round().astype(int))
+        blocks = max(1, min(_AGES, n_t - last))
+        bins.append(_Bin(lags, np.linspace(0, n_t - last, blocks + 1).round().astype(int)))
         first = last + 1
     return bins
+
+
+def _averaged(c2, weights, bin_: _Bin) -> np.ndarray:
+    """Sums of w and w · C2 over the lags and blocks of a bin, (2, n_phi, n_blocks)."""
+    sums = np.zeros((2, len(c2), len(bin_.edges) - 1))
+    n = bin_.edges[-1]
+    for lag in bin_.lags:
+        y = np.diagonal(c2, -lag, axis1=1, axis2=2)[:, :n].astype(float)
+        w = np.isfinite(y).astype(float)
+        if weights is not None:
+            w *= np.diagonal(weights, -lag, axis1=1, axis2=2)[:, :n]
+        sums[0] += np.add.reduceat(w, bin_.edges[:-1], axis=1)
+        sums[1] += np.add.reduceat(w * np.where(w > 0, y, 0.0), bin_.edges[:-1], axis=1)
+    return sums
 
 
 def _squared_g1(model: TwoTimeModel, physical, later, earlier):

@@ -43,6 +43,13 @@ class NLSQConfig:
         with smaller ones until the optimum is less than 1e-4 standard errors away or ``max_iterations`` is reached.
     seed : int
         Of the candidates that start values from the data are chosen from.
+    memory_fraction : float, optional
+        Share of the memory, 0.1 to 0.9, above which data in memory are passed over in chunks; by default that of
+        `homodyne_memory.memory_threshold_gb`.
+    chunk_points : int, optional
+        Points of a chunk of data in memory. Given, the pass goes in chunks however few the points are; the result is the same to rounding.
+    checkpoint_dir : str, optional
+        Folder where finished passes over data in a file are kept: the same fit, started again after an interruption, goes on with them.
 
     Raises
     ------
@@ -63,6 +70,9 @@ class NLSQConfig:
     xtol: float = 1e-8
     gtol: float = 1e-8
     seed: int = 0
+    memory_fraction: float | None = None
+    chunk_points: int | None = None
+    checkpoint_dir: str | None = None
 
     def __post_init__(self) -> None:
         mode = AnalysisMode.parse(self.analysis_mode)
@@ -81,8 +91,13 @@ class NLSQConfig:
             value = getattr(self, name)
             if not (_is_number(value) and 0 < value < 1):
                 raise FitInputError(f"{name} is {value!r}; expected a number between 0 and 1.")
-        for name, least in (("max_iterations", 1), ("seed", 0)):
+        fraction = self.memory_fraction
+        if fraction is not None and not (_is_number(fraction) and 0.1 <= fraction <= 0.9):
+            raise FitInputError(f"memory_fraction is {fraction!r}; expected a number from 0.1 to 0.9.")
+        for name, least in (("max_iterations", 1), ("seed", 0), ("chunk_points", 1)):
             value = getattr(self, name)
+            if name == "chunk_points" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
                 raise FitInputError(f"{name} is {value!r}; expected a whole number, at least {least}.")
         physical = mode.physical_names

@@ -4,17 +4,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from pathlib import Path
 
 import jax
 import numpy as np
 
-from homodyne_data import DataError, TwoTimeData, from_mapping, from_points
+from homodyne_data import TwoTimeData, TwoTimeStream, from_mapping, from_points
 from homodyne_degeneracy import identifiability
-from homodyne_memory import peak_memory_gb
+from homodyne_memory import NLSQStrategy, peak_memory_gb, select_nlsq_strategy
 from homodyne_model import AnalysisMode, ParameterLayout, ScalingState
+from homodyne_nlsq._checkpoint import RememberedPasses
 from homodyne_nlsq._coarse import CoarseProblem
 from homodyne_nlsq._config import NLSQConfig
 from homodyne_nlsq._curves import transport_curves
+from homodyne_nlsq._held import CHUNK_POINTS, HeldMaps, RowChunks, StreamedMaps, WholeMaps, with_sigma
 from homodyne_nlsq._problem import Problem
 from homodyne_nlsq._result import DeviceInfo, OptimizationResult
 from homodyne_nlsq._solve import Evaluation, Progress, rounding_of, solve
@@ -22,7 +25,12 @@ from homodyne_nlsq._start import start_from_data, start_from_given
 from homodyne_nlsq._verdict import decay_is_seen, quality_of, sentences
 from homodyne_nlsq.errors import FitInputError
 
-_DEFAULT_SIGMA = 0.01
+# What `device_info.strategy` calls a strategy.
+_STRATEGY_NAMES = {
+    NLSQStrategy.STANDARD: "standard",
+    NLSQStrategy.OUT_OF_CORE: "out_of_core",
+    NLSQStrategy.HYBRID_STREAMING: "hybrid",
+}
 _PACKAGES = (
     "homodyne-nlsq",
     "homodyne-model",
@@ -56,8 +64,8 @@ def fit_nlsq_jax(
 
     Parameters
     ----------
-    data : TwoTimeData, mapping, or array_like (n_points,)
-        Two-time maps; or a mapping with the keys of the ``.npz`` layout or the historical dictionary; or the C2 values of pooled
+    data : TwoTimeData, TwoTimeStream, mapping, or array_like (n_points,)
+        Two-time maps in memory or in a file that is read in every pass; or a mapping with the keys of the ``.npz`` layout or the historical dictionary; or the C2 values of pooled
         points, which need ``t1``, ``t2``, ``phi`` and ``q``.
     config : NLSQConfig or mapping, optional
         Settings; a mapping has the fields of `NLSQConfig`.
@@ -112,9 +120,11 @@ def fit_nlsq_jax(
     config = _as_config(config, analysis_mode, initial_params)
     _check_geometry(data, config)
     given, fixed, bounds = _start_and_box(config)
-    data = _with_sigma(data)
     with jax.enable_x64(True):
-        problem = Problem.of(data, config)
+        passes = _remembered(data, config)
+        maps = _hold(data, config, int((~fixed).sum()), passes)
+        data = maps.data
+        problem = Problem.of(maps, config)
         n_scaling = _n_fitted_scaling(problem)
         dof = data.n_points - n_scaling - int((~fixed).sum())
         if dof < 1:
@@ -122,17 +132,43 @@ def fit_nlsq_jax(
                 f"data hold {data.n_points} points that count; expected more than the {data.n_points - dof} fitted parameters."
             )
         start, solution, recovery = _solve_with_recovery(problem, config, given, fixed, bounds, dof, progress)
-        return _result(data, config, problem, solution, start, fixed, dof, recovery, started)
+        result = _result(data, config, problem, solution, start, fixed, dof, recovery, started)
+    if passes is not None and result.success:
+        passes.forget()
+    return result
 
 
-def _as_two_time_data(data, pooled: Mapping) -> TwoTimeData:
+def _hold(
+    data: TwoTimeData | TwoTimeStream, config: NLSQConfig, n_free: int, passes: RememberedPasses | None
+) -> HeldMaps:
+    """The data with σ, held as their size and the memory ask for."""
+    if isinstance(data, TwoTimeStream):
+        return StreamedMaps(data, passes)
+    data = with_sigma(data)
+    strategy = select_nlsq_strategy(
+        data.n_points, max(n_free, 1), memory_fraction=config.memory_fraction
+    ).strategy
+    if strategy is NLSQStrategy.STANDARD and config.chunk_points is None:
+        return WholeMaps(data)
+    return RowChunks(data, config.chunk_points or CHUNK_POINTS, strategy)
+
+
+def _remembered(data: TwoTimeData | TwoTimeStream, config: NLSQConfig) -> RememberedPasses | None:
+    """Passes of an earlier, interrupted fit of data in a file; a new folder of them where there was none."""
+    if config.checkpoint_dir is None or not isinstance(data, TwoTimeStream):
+        return None
+    model = (config.analysis_mode, config.shear_kernel, config.quadrature, version("homodyne-model"))
+    return RememberedPasses(Path(config.checkpoint_dir), "|".join((data.identity(), *model)))
+
+
+def _as_two_time_data(data, pooled: Mapping) -> TwoTimeData | TwoTimeStream:
     named = [name for name, value in pooled.items() if value is not None]
-    if isinstance(data, TwoTimeData | Mapping):
+    if isinstance(data, TwoTimeData | TwoTimeStream | Mapping):
         if named:
             raise FitInputError(
                 f"{', '.join(named)} belong to pooled points, but data is a {type(data).__name__} that holds them."
             )
-        return data if isinstance(data, TwoTimeData) else from_mapping(data)
+        return from_mapping(data) if isinstance(data, Mapping) else data
     missing = [name for name in ("t1", "t2", "phi", "q") if pooled[name] is None]
     if missing:
         raise FitInputError(
@@ -194,15 +230,6 @@ def _start_and_box(config: NLSQConfig) -> tuple[np.ndarray, np.ndarray, np.ndarr
                 f"initial[{name!r}] is {given[k]:g}; expected a value within its bounds, {bounds[k, 0]:g} to {bounds[k, 1]:g}."
             )
     return given, fixed, bounds
-
-
-def _with_sigma(data: TwoTimeData) -> TwoTimeData:
-    if data.sigma is not None:
-        return data
-    try:
-        return data.with_estimated_sigma()
-    except DataError:
-        return data.with_sigma(_DEFAULT_SIGMA, source="default")
 
 
 def _n_fitted_scaling(problem: Problem) -> int:
@@ -325,7 +352,13 @@ def _result(data, config, problem, solution, start, fixed, dof, recovery, starte
         ),
         distance=solution.distance,
         device_info=DeviceInfo(
-            "structured", False, "standard", recovery, peak_memory_gb(), 1, jax.default_backend()
+            "structured",
+            False,
+            _STRATEGY_NAMES[problem.maps.strategy],
+            recovery,
+            peak_memory_gb(),
+            problem.maps.n_chunks,
+            jax.default_backend(),
         ),
         analysis_mode=config.analysis_mode,
         shear_kernel=config.shear_kernel,

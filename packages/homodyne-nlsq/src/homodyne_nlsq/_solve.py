@@ -195,6 +195,9 @@ def solve(
         message = f"stopped at max_iterations ({max_passes} passes over the data) before the optimum"
         if not is_inside(evaluate.best.physical[~fixed], bounds[~fixed]):
             evaluate.best = first
+        at = evaluate.best.physical
+        on_bound = (at == bounds[:, 0]) | (at == bounds[:, 1])
+        held = np.where(on_bound, _pushed(evaluate.best, bounds, ~fixed, held), 0)
     best = evaluate.best
     free = ~fixed & (held == 0)
     distance, reduction = distance_to_optimum(best, free, n_free_points)

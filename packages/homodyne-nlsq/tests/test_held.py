@@ -1,0 +1,181 @@
+"""How the data are held does not change the answer: in one piece, in chunks of rows, or read from a file in every pass."""
+
+import numpy as np
+import pytest
+
+from homodyne_data import TwoTimeData, open_xpcs, save_apsu, save_npz
+from homodyne_model import testing
+from homodyne_nlsq import FitInputError, _held, fit_nlsq_jax
+
+FLOW = {"analysis_mode": "laminar_flow"}
+
+
+def flow(n_phi=6, n_t=40, **changes) -> TwoTimeData:
+    measurement = testing.rheometer_flow(n_phi, n_t)
+    model = measurement.model
+    maps = np.asarray(measurement.noisy_maps(0.02, seed=7))
+    return TwoTimeData(maps, model.phi, model.t, model.q, model.L, **{"sigma": 0.02, **changes})
+
+
+def with_gaps(data: TwoTimeData) -> TwoTimeData:
+    maps = data.c2.copy()
+    maps[1, 9, 4] = maps[1, 4, 9] = np.nan
+    pairs = np.random.default_rng(1).random(maps.shape) < 0.9
+    good = np.ones(data.n_t, dtype=bool)
+    good[[0, 17]] = False
+    return TwoTimeData(
+        maps,
+        data.phi,
+        data.t,
+        data.q,
+        data.L,
+        sigma=data.sigma,
+        good_frames=good,
+        good_pairs=pairs & pairs.swapaxes(1, 2),
+    )
+
+
+def independent_halves() -> TwoTimeData:
+    measurement = testing.rheometer_flow(6, 40)
+    maps = np.asarray(measurement.maps()) + np.random.default_rng(2).normal(0, 0.02, (6, 40, 40))
+    return TwoTimeData(
+        maps, measurement.model.phi, measurement.model.t, measurement.model.q, measurement.model.L, sigma=0.02
+    )
+
+
+CASES = {
+    "sigma": (lambda: flow(sigma=np.linspace(0.01, 0.04, 6)), {}),
+    "sigma of every entry": (
+        lambda: flow(sigma=np.random.default_rng(3).uniform(0.01, 0.05, (6, 40, 40))),
+        {},
+    ),
+    "estimated sigma": (lambda: flow(sigma=None), {}),
+    "masks": (lambda: with_gaps(flow()), {}),
+    "active bound": (flow, {"bounds": {"alpha": (-1.2, 2.0)}}),
+    "scaling at a bound": (flow, {"bounds": {"contrast": (0.0, 0.299)}}),
+    "common scaling": (flow, {"per_angle_mode": "constant"}),
+    "independent halves": (independent_halves, {}),
+}
+
+
+def assert_same(found, expected):
+    free = np.isfinite(expected.uncertainties)
+    np.testing.assert_array_equal(np.isfinite(found.uncertainties), free)
+    off = np.abs(found.parameters - expected.parameters)[free] / expected.uncertainties[free]
+    assert off.max() < 1e-3
+    np.testing.assert_allclose(found.parameters[~free], expected.parameters[~free], rtol=1e-9)
+    scale = np.outer(expected.uncertainties[free], expected.uncertainties[free])
+    difference = (found.covariance - expected.covariance)[np.ix_(free, free)]
+    assert np.abs(difference / scale).max() < 1e-3
+    assert found.chi_squared == pytest.approx(expected.chi_squared, rel=1e-9)
+    for name in (
+        "n_points",
+        "dof",
+        "sigma_source",
+        "at_bound",
+        "convergence_status",
+        "quality_flag",
+        "warnings",
+    ):
+        assert getattr(found, name) == getattr(expected, name), name
+    assert found.provenance["dropped"] == expected.provenance["dropped"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_chunks_and_stream_agree_with_the_whole(case, tmp_path):
+    make, changes = CASES[case]
+    data, settings = make(), FLOW | changes
+    whole = fit_nlsq_jax(data, settings)
+    assert (whole.device_info.strategy, whole.device_info.n_chunks) == ("standard", 1)
+    chunked = fit_nlsq_jax(data, settings | {"chunk_points": 7 * 240})
+    assert chunked.device_info.n_chunks == 6
+    assert_same(chunked, whole)
+    save_npz(tmp_path / "maps.npz", data)
+    with open_xpcs(tmp_path / "maps.npz") as stream:
+        streamed = fit_nlsq_jax(stream, settings)
+    assert (streamed.device_info.strategy, streamed.device_info.n_chunks) == ("hybrid", 6)
+    assert_same(streamed, whole)
+
+
+@pytest.mark.parametrize("chunk_points", [1, 240, 11 * 240, 39 * 240, 10**9])
+def test_any_chunk_size_gives_the_same_sums(chunk_points):
+    data = with_gaps(flow())
+    model, physical = testing.rheometer_flow(6, 40).model, np.asarray(testing.rheometer_flow(6, 40).physical)
+    whole = _held.WholeMaps(data).gram(model, physical)
+    chunks = _held.RowChunks(data, chunk_points)
+    found = chunks.gram(model, physical)
+    scale = np.sqrt(np.einsum("akk->ak", whole))
+    assert np.abs((found - whole) / scale[:, :, None] / scale[:, None, :]).max() < 1e-12
+    assert chunks.n_chunks == -(-40 // min(40, max(1, chunk_points // 240)))
+
+
+def test_half_stored_maps_of_a_beamline_stream(tmp_path):
+    data = flow()
+    save_apsu(tmp_path / "maps.hdf", data)
+    with open_xpcs(tmp_path / "maps.hdf") as stream:
+        assert_same(fit_nlsq_jax(stream, FLOW), fit_nlsq_jax(data, FLOW))
+
+
+def test_many_points_go_in_chunks(monkeypatch):
+    # The memory decides, not the number of points alone: here the full Jacobian would not fit.
+    monkeypatch.setenv("NLSQ_MEMORY_FRACTION", "0.1")
+    monkeypatch.setattr("homodyne_memory._system.total_memory_gb", lambda: 1e-3)
+    result = fit_nlsq_jax(flow(3, 20), FLOW)
+    assert result.device_info.strategy in ("out_of_core", "hybrid")
+
+
+class _Stop(Exception):
+    pass
+
+
+def test_an_interrupted_stream_goes_on_where_it_was(tmp_path):
+    path, kept = tmp_path / "maps.npz", tmp_path / "passes"
+    save_npz(path, flow())
+    settings = FLOW | {"checkpoint_dir": str(kept)}
+    with open_xpcs(path) as stream:
+        uninterrupted = fit_nlsq_jax(stream, settings)
+    assert list(kept.glob("*")) == []  # a finished fit leaves nothing behind
+
+    seen = []
+
+    def stop_after_three(stage, passes, chi_squared, message):
+        if stage == "fit":
+            seen.append(chi_squared)
+        if len(seen) == 3:
+            raise _Stop
+
+    with open_xpcs(path) as stream, pytest.raises(_Stop):
+        fit_nlsq_jax(stream, settings, progress=stop_after_three)
+    assert len(list(kept.glob("*.npz"))) == 1
+
+    computed = []
+    original = _held.normal_equations
+    with open_xpcs(path) as stream, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_held, "normal_equations", lambda *a, **k: computed.append(1) or original(*a, **k))
+        resumed = fit_nlsq_jax(stream, settings)
+    assert len(computed) == 6 * (uninterrupted.iterations - 3)  # six angles, and three passes were remembered
+    np.testing.assert_array_equal(resumed.parameters, uninterrupted.parameters)
+    np.testing.assert_array_equal(resumed.covariance, uninterrupted.covariance)
+
+
+def test_passes_of_other_data_are_not_taken(tmp_path):
+    names = set()
+    for k, sigma in enumerate((0.02, 0.03)):
+        path, kept = tmp_path / f"{k}.npz", tmp_path / "passes"
+        save_npz(path, flow(sigma=sigma))
+        with open_xpcs(path) as stream:
+            fit_nlsq_jax(stream, FLOW | {"checkpoint_dir": str(kept), "max_iterations": 1})
+        names |= {p.name for p in kept.glob("*.npz")}
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"memory_fraction": 0.95}, r"memory_fraction is 0.95; expected a number from 0.1 to 0.9"),
+        ({"chunk_points": 0}, r"chunk_points is 0; expected a whole number, at least 1"),
+    ],
+)
+def test_wrong_settings(settings, message):
+    with pytest.raises(FitInputError, match=message):
+        fit_nlsq_jax(flow(3, 20), FLOW | settings)
