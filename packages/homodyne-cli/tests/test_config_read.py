@@ -42,6 +42,7 @@ def parse(text):
         ("analyzer_parameters: {start_frame: 10, end_frame: 10}", "analyzer_parameters", "end_frame is 10"),
         ("analyzer_parameters: {bad_frames: 3}", "bad_frames", "not a list"),
         ("analyzer_parameters: {bad_frames: [9-3]}", "bad_frames", "before its beginning"),
+        ("analyzer_parameters: {bad_frames: [1-10000000000]}", "bad_frames", "beyond any measurement"),
         ("analyzer_parameters: {time_origin: start}", "time_origin", "'selection'"),
         ("analyzer_parameters: {time_origin: -1}", "time_origin", "at least 0"),
         ("analyzer_parameters: {scattering: {wavevector_q: []}}", "wavevector_q", "empty"),
@@ -90,7 +91,29 @@ def parse(text):
         ("a:\n\t- 1", "line 2", "not valid YAML"),
         ("- a\n- b", "line 1", "expected keys and values"),
         ("", "a.yaml", "is empty"),
+        ("---\n", "a.yaml", "is empty"),
         ("a: 1\n---\nb: 2", "line 2", "not valid YAML"),
+        ("a: 1 # \0", "a.yaml", "the control character #x00"),
+        ("noise:\n  sigma: !!int 'abc'", "line 2", "not valid YAML"),
+        ("noise:\n  sigma: 2024-99-99", "line 2", "not valid YAML"),
+        ("optimization: {nlsq: {max_iterations: " + 400 * "9" + "}}", "line 1: optimization", "digits"),
+        ("analyzer_parameters: {dt: " + 400 * "9" + "}", "line 1: analyzer_parameters.dt", "not a time"),
+        (
+            "initial_parameters:\n  fixed_parameters:\n    alpha: 0\n    alpha: 1",
+            "line 4: initial_parameters.fixed_parameters.alpha",
+            "twice",
+        ),
+        ("initial_parameters: {values: [.inf, 0, 0]}", "line 1: initial_parameters.values", "not finite"),
+        (
+            "noise: {sigma: 1}\ninitial_parameters:\n  values: [1.0e+10, null, null]",
+            "line 3: initial_parameters.values",
+            "D0 starts at 1e+10; expected a value within its bounds, 1 to 1e+09",
+        ),
+        (
+            "phi_filtering: {enabled: true, target_ranges: [{min_angle: .inf}]}",
+            "line 1: phi_filtering.target_ranges[].min_angle",
+            "not finite",
+        ),
         ("noise: {sigma: !!python/name:os.system ''}", "line 1", "not valid YAML"),
     ],
 )
@@ -100,6 +123,12 @@ def test_errors_name_the_place_and_what_was_expected(text, where, what):
     assert str(caught.value).startswith("a.yaml")
     assert where in str(caught.value)
     assert what in str(caught.value)
+
+
+def test_all_may_be_written_in_capitals():
+    configuration, warnings = parse("analyzer_parameters: {scattering: {wavevector_q: All}}")
+    assert configuration.analyzer_parameters.scattering.wavevector_q == "all"
+    assert warnings == ()
 
 
 def test_values_arrive():

@@ -1,3 +1,4 @@
+import errno
 import json
 import subprocess
 import sys
@@ -30,10 +31,11 @@ def test_the_process_itself_ends_with_the_exit_code(tmp_path, still_file):
     assert done.stderr == "error: a.yaml, line 1: unknown key 'analysis_mod'; did you mean 'analysis_mode'?\n"
 
 
-def test_output_survives_an_encoding_without_our_letters(tmp_path):
+@pytest.mark.parametrize("arguments", [["config"], ["simulate", "--help"]])
+def test_output_survives_an_encoding_without_our_letters(tmp_path, arguments):
     code = "import sys\nfrom homodyne_cli import main\nsys.exit(main())"
     done = subprocess.run(
-        [sys.executable, "-c", code, "config"],
+        [sys.executable, "-c", code, *arguments],
         capture_output=True,
         cwd=tmp_path,
         env={"PYTHONIOENCODING": "ascii"},
@@ -47,13 +49,19 @@ def test_output_survives_an_encoding_without_our_letters(tmp_path):
     [
         (["--confg", "a.yaml"], "unknown option --confg; did you mean --config?"),
         (["--debug", "--wrong=1", "demo"], "unknown option --wrong"),
-        (["fit"], "invalid choice: 'fit'"),
+        (["--output", "x", "--confg", "a.yaml"], "unknown option --confg; did you mean --config?"),
+        (["fit"], "unknown command 'fit'; expected one of demo, inspect, config, simulate"),
+        (["simulte"], "did you mean simulate?"),
+        (["a.yaml"], "to run a configuration: homodyne --config a.yaml"),
+        (["--method", "cmc", "--config", "a.yaml"], "'cmc' is not available (Monte Carlo is to come)"),
+        (["--method", "lsq", "--config", "a.yaml"], "'lsq' is not available; this version fits by nlsq"),
+        (["--method", "nlsq"], "need --config"),
         (["inspect"], "FILE"),
         (["simulate"], "--output"),
         (["simulate", "--output", "a.npz", "--frames", "many"], "not a whole number"),
         (["simulate", "--output", "a.npz", "--gap", "200 ft"], "'ft'"),
         (["--output", "x"], "need --config"),
-        (["--overwrite", "demo"], "write them after it"),
+        (["--overwrite", "demo"], "options of demo stand after it"),
         (["--config", "a.yaml", "inspect", "b.hdf"], "start a fit"),
     ],
 )
@@ -85,6 +93,14 @@ def test_a_defect_says_that_it_is_one(command, monkeypatch):
     code, _, err = command("inspect", "x.hdf")
     assert code == 1
     assert "KeyError: 'gone' (a defect of this program; --debug shows where)" in err
+
+
+def test_an_error_of_the_system_is_told_without_its_number(command, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "x.npz")
+
+    monkeypatch.setattr(_main, "_inspect", full)
+    assert command("inspect", "x.hdf")[2] == "error: No space left on device: x.npz\n"
 
 
 def test_an_interruption_is_an_error(command, monkeypatch):
@@ -157,6 +173,26 @@ def test_simulate_takes_every_option(command, tmp_path):
     assert (truth["contrast"], truth["offset"], truth["noise"]) == (0.2, 1.02, {"sigma": 0.05})
     assert command("simulate", "--output", "s.hdf", *options)[0] == 1
     assert command("simulate", "--output", "s.hdf", "--overwrite", *options)[0] == 0
+
+
+def test_simulate_takes_negative_numbers_however_written_and_tells_doubts(command, tmp_path):
+    options = [
+        "--angles",
+        2,
+        "--frames",
+        5,
+        "--gap",
+        200,
+        "--D_offset",
+        "-1e1",
+        "--gamma_dot_t_offset",
+        "-.5e-4",
+    ]
+    code, _, err = command("simulate", "--output", "s.npz", *options)
+    assert code == 0, err
+    parameters = json.loads((tmp_path / "s.truth.json").read_text(encoding="utf-8"))["parameters"]
+    assert (parameters["D_offset"], parameters["gamma_dot_t_offset"]) == (-10.0, -5e-5)
+    assert "warning: L = 200 Å is below the usual range of a gap" in err
 
 
 def test_simulate_speckle(command, tmp_path):

@@ -27,6 +27,23 @@ def test_a_folder_with_results_is_refused(tmp_path):
         ResultsFolder(tmp_path / "notes.txt", overwrite=True)
 
 
+@pytest.mark.parametrize("name", ["configuration.yaml", "summary.csv", "D0_vs_q.png", "q_0.005/lag_cuts.png"])
+def test_files_that_a_run_would_replace_are_refused(tmp_path, name):
+    write(tmp_path, name)
+    with pytest.raises(FileExistsError, match="files of their names"):
+        ResultsFolder(tmp_path, overwrite=False)
+    ResultsFolder(tmp_path, overwrite=True)
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    (file,) = write(tmp_path, "notes.txt")
+    with pytest.raises(NotADirectoryError, match="notes.txt is a file"):
+        ResultsFolder(file / "deep" / "er", overwrite=False)
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(PermissionError, match="no permission"):
+        ResultsFolder(tmp_path / "new", overwrite=False)
+
+
 def test_overwriting_removes_what_the_earlier_run_wrote_and_nothing_else(tmp_path):
     first = ResultsFolder(tmp_path, overwrite=False)
     first.add(

@@ -105,6 +105,19 @@ def test_a_series_of_many_parameters_shows_the_curves(terminal, sheared, result_
     assert "…" not in text
 
 
+def test_numbers_stay_whole_on_a_narrow_terminal(still, result_of):
+    narrow = Terminal()
+    narrow.out = Console(file=io.StringIO(), width=30)
+    result = result_of(still)
+    show_fit(narrow, result, {})
+    show_series(narrow, [result, result])
+    shown = narrow.out.file.getvalue()
+    assert "…" not in shown
+    for text in ("20000", "1/Å", "gap" if result.L else "D0", "in the middle", "converged"):
+        assert text in shown
+    assert narrow.out.width == 30
+
+
 def test_progress_without_a_terminal_is_one_line_a_step(terminal):
     with terminal.progress() as progress:
         progress.step("reading")

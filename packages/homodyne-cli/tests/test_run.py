@@ -176,6 +176,11 @@ def test_one_bad_q_of_several_does_not_stop_the_others(
         ),
         ({"initial_parameters": {"values": [-5.0, -0.5, 0.0]}}, "D0"),
         ({"experimental_data": {"file_path": "absent.hdf"}}, "absent.hdf does not exist"),
+        ({"experimental_data": {"file_path": "."}}, "is a folder, not a file"),
+        (
+            deep("analyzer_parameters.scattering.wavevector_q", 0.054),
+            "no q within 10% of 0.054 1/Å; still.npz holds 0.0054",
+        ),
         ({"experimental_data": {"file_path": "analysis.yaml"}}, "neither an HDF5 nor an .npz file"),
     ],
 )

@@ -65,11 +65,30 @@ def test_speckle_has_shot_noise_on_the_diagonal_and_no_sigma():
         ({"sigma": -1.0}, "sigma"),
         ({"q": float("nan")}, "q is nan"),
         ({"contrast": 1.5, "speckle": Speckle()}, "contrast is 1.5"),
+        ({"offset": float("nan")}, "offset is nan"),
+        ({"parameters": {"D0": float("inf")}}, "D0 is inf"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Simulation(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings, message", [({"pixels": 1}, "pixels is 1"), ({"counts": 0.0}, "counts is 0.0")]
+)
+def test_wrong_settings_of_speckle_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Speckle(**settings)
+
+
+def test_the_static_mode_has_its_other_names():
+    assert Simulation(mode="static").mode == Simulation(mode="static_anisotropic").mode == "static_isotropic"
+
+
+def test_what_exceeds_the_memory_is_refused_before_the_work():
+    with pytest.raises(ValueError, match="23 angles of 1000000 frames need about 4.6e"):
+        simulate(Simulation(frames=10**6))
 
 
 def test_speckle_of_a_negative_diffusion_is_refused():

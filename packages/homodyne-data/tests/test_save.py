@@ -1,6 +1,8 @@
 """Round trips, and what writing refuses."""
 
 import os
+import subprocess
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -26,6 +28,20 @@ from homodyne_data._atomic import atomic_path
 
 N = 9
 
+FULL_DISK = """
+import resource, signal, sys
+import numpy as np
+from homodyne_data import TwoTimeData, save_apsu
+t = np.arange(60.0)
+maps = 1 + np.exp(-np.abs(t[:, None] - t)) + np.zeros((3, 1, 1))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+try:
+    save_apsu(sys.argv[1], TwoTimeData(maps, phi=[0, 1, 2], t=t, q=0.01))
+except OSError as error:
+    print(type(error).__name__, error.strerror)
+"""
+
 
 def make(maps, q=0.01, **changes):
     n_phi, n = maps.shape[:2]
@@ -36,6 +52,15 @@ def make(maps, q=0.01, **changes):
 @pytest.fixture
 def data(pattern):
     return make(pattern(3, N), L=2e6)
+
+
+@pytest.mark.parametrize("room", [100, 3000, 20000])
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, room):
+    # In a process of its own: HDF5 left with a file that it cannot finish crashes at the end.
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "full.hdf"), str(room)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "OSError File too large\n", "")
+    assert not list(tmp_path.iterdir())
 
 
 @given(st.data())

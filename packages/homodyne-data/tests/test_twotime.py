@@ -347,3 +347,10 @@ def test_repr_is_one_line(maps):
     text = repr(make(maps))
     assert "n_points=45" in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize("nothing", [np.nan, np.inf])
+def test_an_angle_without_values_says_nothing_about_symmetry(maps, nothing):
+    maps[1] = nothing
+    with pytest.raises(DataError, match=r"angle 1 \(phi = 30 degrees\) has no usable point"):
+        make(maps)  # and no warning that some maps are symmetric and others are not

@@ -90,9 +90,9 @@ def fit_all_points(
     y = np.asarray(data.c2, float)[which]
     s = np.broadcast_to(np.asarray(sigma, float), mask.shape)[which]
     angle = which[0]
-    pairs = np.nonzero(mask.any(axis=0))
+    grid = np.nonzero(mask.any(axis=0))
     column = np.zeros(mask.shape[1:], dtype=int)
-    column[pairs] = np.arange(len(pairs[0]))
+    column[grid] = np.arange(len(grid[0]))
     column = column[which[1:]]
     start = np.asarray(start, float)
     n_physical = len(start) - 2 * n_phi
@@ -122,7 +122,7 @@ def fit_all_points(
 
     def evaluate(u):
         p = full(u)
-        f, df = squared_g1(p[2 * n_phi :], data.q, data.t, data.phi, data.L, kernel, pairs)
+        f, df = squared_g1(p[2 * n_phi :], data.q, data.t, data.phi, data.L, kernel, grid)
         f, df = f[angle, column], df[angle, column]
         contrast, offset = p[:n_phi][angle], p[n_phi : 2 * n_phi][angle]
         full_jacobian = np.zeros((len(y), len(p)))

@@ -66,7 +66,7 @@ class Scattering:
     wavevector_q: tuple[float, ...] | str | None = key(
         None,
         v.wavevectors,
-        "One q [1/Å], a list, or all. The nearest q of the file is taken. null: the file holds only one.",
+        "One q [1/Å], a list, or all. The nearest of the file, within 10 %, is taken. null: it holds only one.",
         doubt=v.wavevector_doubt,
     )
 

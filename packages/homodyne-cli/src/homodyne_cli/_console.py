@@ -42,7 +42,10 @@ class Terminal:
             widest = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
             column.min_width = widest if column.no_wrap else min(widest, _NARROWEST_NOTE)
         needed = sum(column.min_width + 2 for column in table.columns)
-        self.out.print(table, width=max(self.out.width, needed), crop=False)
+        width = self.out.width
+        self.out.width = max(width, needed)
+        self.out.print(table)
+        self.out.width = width
 
     def warn(self, sentence: str) -> None:
         """One warning; the same is not said twice."""

@@ -346,7 +346,10 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, metavar="FILE", help="configuration (YAML) of the analysis to run"
     )
     fit.add_argument(
-        "--method", type=_method, metavar="METHOD", help="how: nlsq, least squares (default, and the only one yet)"
+        "--method",
+        type=_method,
+        metavar="METHOD",
+        help="how: nlsq, least squares (default, and the only one yet)",
     )
     fit.add_argument("--output", type=Path, metavar="DIR", dest="results", help="results folder")
     fit.add_argument(

@@ -16,6 +16,7 @@ Reader = Callable[[object], object]
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\}")
 _FRAME_RANGE = re.compile(r"\s*(\d+)\s*-\s*(\d+)\s*")
+_LAST_FRAME = 10**7
 
 
 def number(value: object) -> float:
@@ -27,12 +28,13 @@ def number(value: object) -> float:
             raise ValueError(f"{value!r} is not a number") from None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{value!r} is not a number")
-    if math.isnan(value):
-        raise ValueError("not a number (nan) is no value here")
     try:
-        return float(value)
+        result = float(value)
     except OverflowError:
         raise ValueError("a number of that many digits is no value here") from None
+    if math.isnan(result):
+        raise ValueError("not a number (nan) is no value here")
+    return result
 
 
 def positive(value: object) -> float:
@@ -113,6 +115,8 @@ def frames(value: object) -> tuple[int, ...]:
         first, last = integer(1)(first), integer(1)(last)
         if last < first:
             raise ValueError(f"{item!r} is a range whose end is before its beginning")
+        if last > _LAST_FRAME:
+            raise ValueError(f"{item!r} goes beyond any measurement ({_LAST_FRAME} frames)")
         result.update(range(first, last + 1))
     return tuple(sorted(result))
 

@@ -1,5 +1,6 @@
-"""What all HDF5 layouts share: opening with a sentence, natural order, scalars, square slices."""
+"""What all HDF5 layouts share: opening and creating with a sentence, natural order, scalars, square slices."""
 
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,37 @@ def opened(path: str | os.PathLike) -> Iterator[h5py.File]:
             yield file
         except (OSError, KeyError, RuntimeError) as error:
             raise DataError(f"{path}: damaged HDF5 file, reading failed: {_reason(error)}") from error
+
+
+class _Sink(io.FileIO):
+    """A file that takes no more after its first error, and keeps that.
+
+    HDF5 that cannot write while it closes a file tries again at the end of the process, which that kills.
+    """
+
+    error: OSError | None = None
+
+    def write(self, content) -> int:
+        left = memoryview(content).cast("B")
+        size = left.nbytes
+        while left.nbytes and self.error is None:
+            try:
+                left = left[super().write(left) :]
+            except OSError as error:
+                self.error = error
+        return size
+
+
+@contextmanager
+def created(path: str | os.PathLike) -> Iterator[h5py.File]:
+    """A new file for writing; a full disk becomes the `OSError` that it is."""
+    with _Sink(path, "w+") as sink:
+        try:
+            with h5py.File(sink, "w") as file:
+                yield file
+        finally:
+            if sink.error is not None:
+                raise sink.error
 
 
 def _reason(error: Exception) -> str:

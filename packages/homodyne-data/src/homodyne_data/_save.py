@@ -8,7 +8,7 @@ from dataclasses import asdict
 import h5py
 import numpy as np
 
-from homodyne_data import _apsu
+from homodyne_data import _apsu, _hdf5
 from homodyne_data._atomic import atomic_path
 from homodyne_data._selection import distinct_q
 from homodyne_data._twotime import TwoTimeData
@@ -58,7 +58,7 @@ def save_apsu(
         raise ValueError("two maps have the same q and the same angle")
     first = sets[0]
     begin = _begin_frame(first)
-    with atomic_path(path, overwrite=overwrite) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path, overwrite=overwrite) as temporary, _hdf5.created(temporary) as file:
         maps = file.create_group(_apsu.MAPS)
         k = 0
         for item in sets:

@@ -451,6 +451,8 @@ def _detect_symmetry(c2: np.ndarray, phi: np.ndarray) -> bool:
             above, below = populated(c2[angle])
             if above != below:
                 raise DataError(_half_stored(angle, phi[angle]))
+        if not compared and not np.isfinite(c2[angle][~np.eye(c2.shape[1], dtype=bool)]).any():
+            continue  # says nothing; it is refused where the angles are checked
         agree.append(same)
         lost += only_above
     if any(agree) and not all(agree):
@@ -459,7 +461,7 @@ def _detect_symmetry(c2: np.ndarray, phi: np.ndarray) -> bool:
             "triangles of all are used, "
             "so the points of the symmetric ones count twice"
         )
-    symmetric = all(agree)
+    symmetric = bool(agree) and all(agree)
     if symmetric and lost:
         warn(
             f"{lost} pairs of the symmetric maps are finite only above the diagonal; they are "
