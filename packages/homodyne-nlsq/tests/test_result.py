@@ -81,7 +81,7 @@ def test_a_static_fit_has_no_shear(rest):
 
 
 def test_curve_at_a_time_inside_and_outside():
-    curve = Curve(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 4.0]), np.array([0.1, 0.3, np.nan]), "1/s")
+    curve = Curve(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0]), np.array([0.1, 0.3, np.nan]), "1/s")
     assert curve.at(0.5) == pytest.approx((2.0, 0.2))
     assert curve.at(0.0) == (1.0, 0.1)
     assert np.isnan(curve.at(2.0)[1])

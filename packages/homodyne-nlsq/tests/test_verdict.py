@@ -5,7 +5,7 @@ import pytest
 
 from homodyne_data import TwoTimeData
 from homodyne_model.testing import colloid, rheometer_flow
-from homodyne_nlsq import fit_nlsq_jax
+from homodyne_nlsq import FitInputError, fit_nlsq_jax
 from homodyne_nlsq._verdict import decay_is_seen, quality_of
 
 
@@ -265,3 +265,46 @@ def test_mirrored_directions_are_one(as_data):
     fit = fit_nlsq_jax(turned, analysis_mode="laminar_flow")
     assert -90 <= fit.physical["phi0"] < 90
     assert abs(fit.physical["phi0"] - (2 + 177 - 180)) < 5 * fit.physical_error["phi0"]
+
+
+def as_sheared_data():
+    measurement = rheometer_flow(5, 40)
+    model = measurement.model
+    return TwoTimeData(
+        np.asarray(measurement.noisy_maps(0.02, seed=3)), model.phi, model.t, model.q, model.L, sigma=0.02
+    )
+
+
+def test_noise_free_data_without_sigma_have_no_error_bars():
+    t = 0.1 * np.arange(20)
+    maps = np.ones((1, 20, 20))  # exactly flat: every residual is zero
+    fit = fit_nlsq_jax(TwoTimeData(maps, [0.0], t, 0.0054), {"fixed": {"alpha": 0.0, "D_offset": 0.0}})
+    assert not (fit.uncertainties == 0).any()
+    assert fit.quality_flag == "poor"
+
+
+def test_a_model_that_misses_the_data_by_many_deviations_is_said():
+    data = as_sheared_data()
+    fit = fit_nlsq_jax(data, {"analysis_mode": "static"})
+    assert any("standard deviations from 1" in sentence for sentence in fit.warnings)
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"fixed": {"D0": -5.0}}, r"fixed\['D0'\] is -5; expected a value within its bounds, 1 to 1e\+09"),
+        (
+            {"fixed": {"contrast": -5.0}},
+            r"fixed holds contrast of angle 0 at -5; expected a value within its bounds, 0 to 1",
+        ),
+    ],
+)
+def test_fixed_values_outside_their_bounds(config, message):
+    with pytest.raises(FitInputError, match=message):
+        fit_nlsq_jax(as_sheared_data(), config)
+
+
+@pytest.mark.parametrize("sigma", [1e200, 1e-300])
+def test_a_noise_out_of_range(sigma):
+    with pytest.raises(FitInputError, match=r"sigma is 1e[+-]?\d+; expected the noise of C2"):
+        fit_nlsq_jax(as_sheared_data().with_sigma(sigma), {})

@@ -181,6 +181,11 @@ class NLSQConfig:
             box[a] = self.bounds.get(f"{kind}_{a}", self.bounds.get(kind, (registry.lower, registry.upper)))
             held = self.fixed.get(f"{kind}_{a}", self.fixed.get(kind))
             if held is not None:
+                if not box[a, 0] <= held <= box[a, 1]:
+                    raise FitInputError(
+                        f"fixed holds {kind} of angle {a} at {held:g}; expected a value within its bounds, {box[a, 0]:g} to "
+                        f"{box[a, 1]:g} (bounds[{kind!r}] widens them)."
+                    )
                 box[a] = held
         return box[:, 0], box[:, 1]
 

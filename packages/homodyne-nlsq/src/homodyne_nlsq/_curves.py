@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from homodyne_model import AnalysisMode, determined_directions
 
@@ -29,7 +30,7 @@ class Curve:
     unit: str
 
     def at(self, time: float) -> tuple[float, float]:
-        """Value and standard error at a time inside the range, by linear interpolation.
+        """Value and standard error at a time inside the range, by cubic interpolation between frames.
 
         Raises
         ------
@@ -38,7 +39,9 @@ class Curve:
         """
         if not self.t[0] <= time <= self.t[-1]:
             raise ValueError(f"time is {time!r} s; expected {self.t[0]:g} to {self.t[-1]:g} s.")
-        return float(np.interp(time, self.t, self.value)), float(np.interp(time, self.t, self.error))
+        if np.isnan(self.error).any():
+            return float(CubicSpline(self.t, self.value)(time)), float(np.interp(time, self.t, self.error))
+        return tuple(float(CubicSpline(self.t, curve)(time)) for curve in (self.value, self.error))
 
 
 def transport_curves(model, physical, hessian, free, noise: float) -> tuple[Curve, Curve | None]:

@@ -145,12 +145,21 @@ def _hold(
     if isinstance(data, TwoTimeStream):
         return StreamedMaps(data, passes)
     data = with_sigma(data)
+    if np.ndim(data.sigma) < 2:
+        _check_noise(np.atleast_1d(data.sigma))
     strategy = select_nlsq_strategy(
         data.n_points, max(n_free, 1), memory_fraction=config.memory_fraction
     ).strategy
     if strategy is NLSQStrategy.STANDARD and config.chunk_points is None:
         return WholeMaps(data)
     return RowChunks(data, config.chunk_points or CHUNK_POINTS, strategy)
+
+
+def _check_noise(sigma: np.ndarray) -> None:
+    """Refuse a σ whose square is out of the range of numbers; C2 is of order 1."""
+    far = (sigma < 1e-12) | (sigma > 1e12)
+    if far.any():
+        raise FitInputError(f"sigma is {sigma[far][0]:g}; expected the noise of C2, which is of order 1.")
 
 
 def _remembered(data: TwoTimeData | TwoTimeStream, config: NLSQConfig) -> RememberedPasses | None:
@@ -225,6 +234,11 @@ def _start_and_box(config: NLSQConfig) -> tuple[np.ndarray, np.ndarray, np.ndarr
             fixed[k] = True
             if config.fixed[name] is not None:
                 given[k] = config.fixed[name]
+            if not bounds[k, 0] <= given[k] <= bounds[k, 1]:
+                raise FitInputError(
+                    f"fixed[{name!r}] is {given[k]:g}; expected a value within its bounds, {bounds[k, 0]:g} to "
+                    f"{bounds[k, 1]:g} (bounds[{name!r}] widens them)."
+                )
         elif name in config.initial and not bounds[k, 0] <= given[k] <= bounds[k, 1]:
             raise FitInputError(
                 f"initial[{name!r}] is {given[k]:g}; expected a value within its bounds, {bounds[k, 0]:g} to {bounds[k, 1]:g}."
@@ -293,6 +307,8 @@ def _result(data, config, problem, solution, start, fixed, dof, recovery, starte
     reduced = fit.cost / dof
     noise = 1.0 if data.sigma_source == "given" else reduced
     covariance = noise * problem.covariance(solution.at.gram, fit, free)
+    if noise == 0:
+        covariance[:] = np.nan  # residuals that vanish say nothing about errors
     curves = transport_curves(problem.model, physical, fit.hessian, free, noise)
     if layout.n_physical == 7 and "phi0" not in config.bounds and not fixed[6]:
         physical[6] = (physical[6] + 90) % 180 - 90
@@ -310,11 +326,14 @@ def _result(data, config, problem, solution, start, fixed, dof, recovery, starte
         at_bound=at_bound,
         states=fit.state,
         reduced=reduced,
+        dof=dof,
         seen=seen,
         curves=(("D(t)", curves[0]), ("shear rate", curves[1])),
         report=report,
         covariance_assumes_independence=config.covariance_type == "hessian",
     )
+    if noise == 0:
+        warnings.append("The residuals vanish (noise-free data?): no error bars can be given without σ.")
     if recovery == ("data_start",):
         warnings.insert(
             0,

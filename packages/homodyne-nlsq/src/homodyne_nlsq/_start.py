@@ -10,8 +10,8 @@ from homodyne_nlsq._bounds import drawn_in
 from homodyne_nlsq._coarse import CoarseProblem
 from homodyne_nlsq._solve import Progress, solve
 
-_CANDIDATES = 2048
-_REFINED = 6
+_CANDIDATES = 4096
+_REFINED = 8
 _PASSES = 400
 # Relative difference of χ² below which two candidates ended at the same optimum.
 _SAME = 1e-6

@@ -1,5 +1,7 @@
 """What a fit is called, and the sentences that come with it."""
 
+from math import sqrt
+
 from homodyne_data import TwoTimeData
 from homodyne_degeneracy import Identifiability
 from homodyne_model import PARAMETERS, ScalingState
@@ -8,6 +10,9 @@ from homodyne_model import PARAMETERS, ScalingState
 _SEEN = 25.0
 # Chance improves it too, by about the noise for each contrast and transport parameter, and the search picks the best of many.
 _BY_CHANCE = 2.0
+
+# Standard deviations of reduced χ² from 1 that are said.
+_OFF = 5.0
 
 
 def quality_of(
@@ -39,6 +44,7 @@ def sentences(
     at_bound,
     states,
     reduced: float,
+    dof: int,
     seen: bool,
     curves,
     report: Identifiability,
@@ -51,10 +57,11 @@ def sentences(
             "σ could be neither read nor estimated: 1 % was taken, so χ² means nothing and the error bars rest on the scatter "
             "of the residuals."
         )
-    elif data.sigma_source == "given" and not 0.5 < reduced < 2:
+    elif data.sigma_source == "given" and abs(reduced - 1) > _OFF * sqrt(2 / dof):
         cause = "larger" if reduced > 1 else "smaller"
         said.append(
-            f"Reduced χ² is {reduced:.3g}: the residuals are {cause} than the given σ; model or σ does not fit the data."
+            f"Reduced χ² is {reduced:.4g}, {abs(reduced - 1) / sqrt(2 / dof):.0f} standard deviations from 1: the residuals are {cause} "
+            "than the given σ, so model or σ does not fit the data (or neighbouring entries are correlated)."
         )
     if not seen:
         said.append(
