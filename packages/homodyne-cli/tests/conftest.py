@@ -1,6 +1,6 @@
 """Small data, a result made by hand, and ways to run the command."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,16 @@ from homodyne_nlsq import Curve, DeviceInfo, OptimizationResult
 
 # One shape for all fits of this suite, so that JAX compiles once.
 SMALL = {"angles": 5, "frames": 30, "dt": 0.5, "sigma": 0.01}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_home(tmp_path_factory) -> Iterator[Path]:
+    """A place for compiled code that is not the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+        yield folder
 
 
 @pytest.fixture(scope="session")

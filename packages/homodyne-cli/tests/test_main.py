@@ -231,3 +231,28 @@ def test_options_without_effect_are_errors(command, options, words):
     code, _, err = command("simulate", "--output", "s.npz", *options)
     assert code == 1
     assert words in err
+
+
+def test_compiled_code_is_kept_for_the_next_run(tmp_path, sheared_file, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "fit.yaml").write_text(
+        f"analysis_mode: laminar_flow\nexperimental_data: {{file_path: '{sheared_file}'}}\noutput: {{plots: none}}\n"
+    )
+    kept = []
+    for run in range(2):
+        code = (
+            "import sys; from homodyne_cli import main; "
+            f"sys.exit(main(['--config', {str(tmp_path / 'fit.yaml')!r}, '--output', {str(tmp_path / str(run))!r}]))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (folder,) = (tmp_path / "cache" / "homodyne").iterdir()
+        kept.append({path.name for path in folder.iterdir() if path.name.endswith("-cache")})
+    assert kept[0]
+    assert kept[1] == kept[0]  # the second run compiled nothing that was not kept
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert _main._folder_of_compiled_code() is None

@@ -8,6 +8,8 @@ that ``--help`` and ``inspect`` answer at once.
 
 import argparse
 import difflib
+import os
+import platform
 import re
 import sys
 import traceback
@@ -169,12 +171,29 @@ def _configure_streams() -> None:
 
 
 def _configure_numerics() -> None:
-    """The settings of the process: 64-bit JAX, and Matplotlib without a display."""
+    """The settings of the process: 64-bit JAX that keeps what it compiled, and Matplotlib without a display."""
     import jax
     import matplotlib
 
     jax.config.update("jax_enable_x64", True)
     matplotlib.use("Agg")
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := _folder_of_compiled_code()):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _folder_of_compiled_code() -> Path | None:
+    """Where JAX keeps compiled code between runs; None where nothing can be written, and every run compiles.
+
+    One folder a machine: a home directory may be shared by processors that differ.
+    """
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = caches / "homodyne" / f"compiled-{platform.node()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _dispatch(parser: argparse.ArgumentParser, arguments: argparse.Namespace, terminal: Terminal) -> int:
