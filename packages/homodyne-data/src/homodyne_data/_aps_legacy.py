@@ -43,15 +43,6 @@ def catalogue(file: h5py.File) -> Catalogue:
     q, phi = q_list[labels - 1], phi_list[labels - 1]
     first = _hdf5.dataset(file, f"{MAPS}/{keys[0]}")
 
-    def read(k: int, window: slice, out: np.ndarray) -> str | None:
-        source = _hdf5.dataset(file, f"{MAPS}/{keys[k]}")
-        if source.shape != first.shape:
-            raise DataError(
-                f"{file.filename}: {source.name} has shape {source.shape}, {first.name} {first.shape}"
-            )
-        _hdf5.read_into(source, (window, window), out)
-        return _hdf5.complete_map(f"{keys[k]} (phi = {phi[k]:g} degrees)", out, half=None, expected="one")
-
     return Catalogue(
         layout="APS",
         source=str(file.filename),
@@ -60,7 +51,7 @@ def catalogue(file: h5py.File) -> Catalogue:
         keys=keys,
         n_frames=_hdf5.square_size(file, first),
         dtype=_hdf5.float_type(first),
-        read=read,
+        read=_hdf5.half_map_reader(file, MAPS, keys, phi),
         dt=_time_step(file, notes),
         notes=tuple(notes),
         warnings=tuple(warnings),

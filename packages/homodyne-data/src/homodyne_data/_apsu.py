@@ -41,15 +41,6 @@ def catalogue(file: h5py.File) -> Catalogue:
     dt, frame_time, begin = _timing(file, notes, warnings)
     extension = _extension(file, len(keys))
 
-    def read(k: int, window: slice, out: np.ndarray) -> str | None:
-        source = _hdf5.dataset(file, f"{MAPS}/{keys[k]}")
-        if source.shape != first.shape:
-            raise DataError(
-                f"{file.filename}: {source.name} has shape {source.shape}, {first.name} {first.shape}"
-            )
-        _hdf5.read_into(source, (window, window), out)
-        return _hdf5.complete_map(f"{keys[k]} (phi = {phi[k]:g} degrees)", out, half=None, expected="one")
-
     return Catalogue(
         layout="APS-U",
         source=str(file.filename),
@@ -58,7 +49,7 @@ def catalogue(file: h5py.File) -> Catalogue:
         keys=keys,
         n_frames=_hdf5.square_size(file, first),
         dtype=_hdf5.float_type(first),
-        read=read,
+        read=_hdf5.half_map_reader(file, MAPS, keys, phi),
         dt=dt,
         acquisition_time=0.0 if frame_time is None else begin * frame_time,
         notes=tuple(notes),

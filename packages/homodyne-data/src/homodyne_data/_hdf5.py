@@ -3,7 +3,7 @@
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import h5py
@@ -170,3 +170,21 @@ def complete_map(name: str, out: np.ndarray, *, half: str | None, expected: str)
     if expected == "both" and stored != "both":
         return "Maps are declared as full, but only one triangle is populated; it was mirrored."
     return None
+
+
+def half_map_reader(
+    file: h5py.File, group: str, keys: tuple[str, ...], phi: np.ndarray
+) -> Callable[[int, slice, np.ndarray], str | None]:
+    """Reader, as `Catalogue.read`, of maps that are stored one a dataset as one triangle."""
+    first = dataset(file, f"{group}/{keys[0]}")
+
+    def read(k: int, window: slice, out: np.ndarray) -> str | None:
+        source = dataset(file, f"{group}/{keys[k]}")
+        if source.shape != first.shape:
+            raise DataError(
+                f"{file.filename}: {source.name} has shape {source.shape}, {first.name} {first.shape}"
+            )
+        read_into(source, (window, window), out)
+        return complete_map(f"{keys[k]} (phi = {phi[k]:g} degrees)", out, half=None, expected="one")
+
+    return read
