@@ -173,6 +173,7 @@ def test_passes_of_other_data_are_not_taken(tmp_path):
     "settings, message",
     [
         ({"memory_fraction": 0.95}, r"memory_fraction is 0.95; expected a number from 0.1 to 0.9"),
+        ({"checkpoint_dir": "passes"}, r"checkpoint_dir is 'passes', but the data are in memory"),
         ({"chunk_points": 0}, r"chunk_points is 0; expected a whole number, at least 1"),
     ],
 )

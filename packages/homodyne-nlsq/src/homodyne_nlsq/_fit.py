@@ -164,8 +164,13 @@ def _check_noise(sigma: np.ndarray) -> None:
 
 def _remembered(data: TwoTimeData | TwoTimeStream, config: NLSQConfig) -> RememberedPasses | None:
     """Passes of an earlier, interrupted fit of data in a file; a new folder of them where there was none."""
-    if config.checkpoint_dir is None or not isinstance(data, TwoTimeStream):
+    if config.checkpoint_dir is None:
         return None
+    if not isinstance(data, TwoTimeStream):
+        raise FitInputError(
+            f"checkpoint_dir is {config.checkpoint_dir!r}, but the data are in memory; expected maps of "
+            "homodyne_data.open_xpcs, which alone are fitted long enough to be interrupted."
+        )
     model = (config.analysis_mode, config.shear_kernel, config.quadrature, version("homodyne-model"))
     return RememberedPasses(Path(config.checkpoint_dir), "|".join((data.identity(), *model)))
 
