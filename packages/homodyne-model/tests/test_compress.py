@@ -15,9 +15,11 @@ from homodyne_model import (
     ScalingBounds,
     ScalingState,
     compress,
+    compress_at,
     compressed_residual,
     in_coordinates,
     joint_covariance,
+    joint_information,
     map_g1,
     normal_equations,
     with_angle_weights,
@@ -350,6 +352,63 @@ def test_covariance_is_the_inverse_of_the_full_curvature(kind, common):
     assert np.max(np.abs(found[np.ix_(keep, keep)] - inverse) / np.outer(sd, sd)) < 1e-6
     assert np.isnan(found[~keep]).all()
     assert np.isnan(found[:, ~keep]).all()
+
+
+@pytest.mark.parametrize("common", [False, True])
+@pytest.mark.parametrize("kind", ["static", "flow"])
+def test_sandwich_of_points_of_unequal_weights(kind, common):
+    """Angles weighted otherwise than their noise asks for: V B V over the explicit Jacobian."""
+    made, physical, c2, gram = problem(kind)
+    weight = np.array([0.2, 1.0, 3.0, 0.5, 2.0, 1.5])[: len(gram)]
+    fit = compress(with_angle_weights(gram, weight), WIDE, common_scaling=common)
+    free = np.ones(len(physical), dtype=bool)
+    free[1] = False
+    points = Points(made, physical, c2)
+    jacobian = np.zeros((len(points.y), 2 * len(gram) + len(physical)))
+    jacobian[:, : 2 * len(gram)] = points.scaling_columns(False)
+    jacobian[:, 2 * len(gram) :] = fit.contrast[points.angle, None] * points.slope
+    w = weight[points.angle, None]
+    np.testing.assert_allclose(
+        joint_information(with_angle_weights(gram, weight), fit.contrast),
+        jacobian.T @ (w * jacobian),
+        rtol=1e-9,
+        atol=1e-9 * np.abs(jacobian.T @ (w * jacobian)).max(),
+    )
+    found = joint_covariance(
+        with_angle_weights(gram, weight),
+        fit,
+        free,
+        common_scaling=common,
+        meat=joint_information(with_angle_weights(gram, weight**2), fit.contrast),
+    )
+    keep = np.concatenate([np.ones(2 * len(gram), dtype=bool), free])
+    spread = np.eye(len(keep))[:, keep]
+    if common:
+        pairs = np.zeros((len(keep), 2))
+        pairs[: len(gram), 0] = pairs[len(gram) : 2 * len(gram), 1] = 1
+        spread = np.concatenate([pairs, spread[:, 2 * len(gram) :]], axis=1)
+    jacobian = jacobian @ spread
+    size = np.linalg.norm(jacobian, axis=0)
+    jacobian /= size
+    inverse = np.linalg.inv(jacobian.T @ (w * jacobian))
+    expected = inverse @ (jacobian.T @ (w**2 * jacobian)) @ inverse / np.outer(size, size)
+    expected = (spread @ expected @ spread.T)[np.ix_(keep, keep)]
+    sd = np.sqrt(np.diag(expected))
+    assert np.max(np.abs(found[np.ix_(keep, keep)] - expected) / np.outer(sd, sd)) < 1e-6
+    assert np.isnan(found[~keep]).all()
+
+
+@pytest.mark.parametrize("common", [False, True])
+def test_compression_at_a_given_scaling(common):
+    made, physical, c2, gram = problem("flow")
+    best = compress(gram, WIDE, common_scaling=common)
+    same = compress_at(gram, best.contrast, best.offset, best.state, common_scaling=common)
+    assert same.cost == pytest.approx(best.cost, rel=1e-12)
+    np.testing.assert_allclose(same.hessian, best.hessian, rtol=1e-12)
+    off = compress_at(gram, best.contrast + 0.01, best.offset - 0.02, best.state, common_scaling=common)
+    points = Points(made, physical, c2)
+    residual = off.offset[points.angle] + off.contrast[points.angle] * points.f - points.y
+    assert off.cost == pytest.approx(residual @ residual, rel=1e-12)
 
 
 def test_covariance_leaves_out_scaling_that_is_held():

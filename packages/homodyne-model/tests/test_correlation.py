@@ -16,6 +16,7 @@ from homodyne_model import (
     map_g1,
     points_c2,
     points_g1,
+    rows_c2,
 )
 
 Q, L, N_T = 0.0054, 2e6, 12
@@ -214,3 +215,13 @@ def test_single_precision_stays_single():
 def test_wrong_arguments(call, message):
     with pytest.raises(ModelError, match=message):
         call()
+
+
+@pytest.mark.parametrize("first_row, n_rows", [(0, 1), (3, 4), (5, 3)])
+def test_rows_are_those_of_the_maps(first_row, n_rows):
+    model = model_of()
+    physical = physical_of(model)
+    contrast, offset = np.array([0.1, 0.2, 0.3, 0.4]), np.array([1.0, 1.1, 0.9, 1.0])
+    maps = c2_maps(model, physical, contrast, offset)
+    rows = rows_c2(model, physical, contrast, offset, first_row, n_rows)
+    np.testing.assert_allclose(rows, maps[:, first_row : first_row + n_rows], rtol=1e-14)

@@ -7,13 +7,23 @@ from homodyne_model._compress import (
     ScalingBounds,
     ScalingState,
     compress,
+    compress_at,
     compressed_residual,
     in_coordinates,
     joint_covariance,
+    joint_information,
     with_angle_weights,
 )
 from homodyne_model._coordinates import Coordinates, LinearCoordinate, LogCoordinate, RateCoordinates
-from homodyne_model._correlation import correlation, field_correlation, map_c2, map_g1, points_c2, points_g1
+from homodyne_model._correlation import (
+    correlation,
+    field_correlation,
+    map_c2,
+    map_g1,
+    points_c2,
+    points_g1,
+    rows_c2,
+)
 from homodyne_model._directions import Directions, determined_directions, invert_identifiable
 from homodyne_model._normal_equations import normal_equations
 from homodyne_model._parameters import PARAMETERS, AnalysisMode, Parameter, ParameterLayout
@@ -47,6 +57,7 @@ __all__ = [
     "TwoTimeModel",
     "__version__",
     "compress",
+    "compress_at",
     "compressed_residual",
     "correlation",
     "determined_directions",
@@ -55,11 +66,13 @@ __all__ = [
     "in_coordinates",
     "invert_identifiable",
     "joint_covariance",
+    "joint_information",
     "map_c2",
     "map_g1",
     "normal_equations",
     "points_c2",
     "points_g1",
+    "rows_c2",
     "shear_rate",
     "with_angle_weights",
 ]

@@ -163,6 +163,38 @@ def compress(gram, bounds: ScalingBounds | None = None, *, common_scaling: bool 
                 f"the bounds of the angles have no common contrast and offset: they meet in {box[0].tolist()}."
             )
     coefficients, state = _solve_scaling(gram, box)
+    return _compressed_at(gram, coefficients, state, n_phi)
+
+
+def compress_at(gram, contrast, offset, state, *, common_scaling: bool = False) -> Compression:
+    """Compress the points as `compress` does, at a scaling that is given instead of solved for.
+
+    For weights other than those that the scaling is best for, such as the curvature without the weights of a robust loss.
+
+    Parameters
+    ----------
+    gram : array_like, (n_phi, n_physical + 3, n_physical + 3)
+        From `normal_equations`.
+    contrast, offset : array_like, (n_phi,)
+        Dimensionless.
+    state : array_like, (n_phi, 2)
+        `ScalingState` of both; what is free is projected out of the Hessian.
+    common_scaling : bool
+        One contrast and offset for all angles; then the first entries count.
+
+    Returns
+    -------
+    Compression
+        Cost and Hessian are exact; the gradient is that at fixed scaling.
+    """
+    gram, n_phi = np.asarray(gram, dtype=float), len(gram)
+    coefficients, state = np.stack([contrast, np.asarray(offset) - 1], axis=1), np.asarray(state)
+    if common_scaling:
+        gram, coefficients, state = gram.sum(axis=0, keepdims=True), coefficients[:1], state[:1]
+    return _compressed_at(gram, coefficients, state, n_phi)
+
+
+def _compressed_at(gram, coefficients, state, n_phi: int) -> Compression:
     cost, gradient, hessian = _project(gram, coefficients, state == ScalingState.FREE)
     residual, jacobian = compressed_residual(cost, gradient, hessian)
     return Compression(
@@ -293,8 +325,39 @@ def compressed_residual(cost: float, gradient, hessian) -> tuple[np.ndarray, np.
     return np.append(z, s), jacobian
 
 
-def joint_covariance(gram, fit: Compression, free_physical, *, common_scaling: bool = False) -> np.ndarray:
-    """Inverse of the full curvature matrix of contrasts, offsets and physical parameters.
+def joint_information(gram, contrast) -> np.ndarray:
+    """Curvature JᵀwJ of all parameters.
+
+    Parameters
+    ----------
+    gram : array_like, (n_phi, n_physical + 3, n_physical + 3)
+        From `normal_equations`.
+    contrast : array_like, (n_phi,)
+        Dimensionless.
+
+    Returns
+    -------
+    (size, size)
+        In the order ``[contrast_0.., offset_0.., *physical]``.
+    """
+    gram, contrast = np.asarray(gram, dtype=float), np.asarray(contrast, dtype=float)
+    n_phi, n_scaling = len(gram), 2 * len(gram)
+    mixed = contrast[:, None, None] * gram[:, :-3, -3:-1]
+    information = np.zeros((n_scaling + gram.shape[1] - 3,) * 2)
+    every = np.arange(n_phi)
+    for k in range(2):
+        for m in range(2):
+            information[every + k * n_phi, every + m * n_phi] = gram[:, -3 + k, -3 + m]
+        information[k * n_phi : (k + 1) * n_phi, n_scaling:] = mixed[:, :, k]
+    information[n_scaling:, :n_scaling] = information[:n_scaling, n_scaling:].T
+    information[n_scaling:, n_scaling:] = np.einsum("a,akl->kl", contrast**2, gram[:, :-3, :-3])
+    return information
+
+
+def joint_covariance(
+    gram, fit: Compression, free_physical, *, common_scaling: bool = False, meat=None
+) -> np.ndarray:
+    """Inverse of the full curvature matrix of contrasts, offsets and physical parameters, or a sandwich of two of them.
 
     Parameters
     ----------
@@ -306,6 +369,9 @@ def joint_covariance(gram, fit: Compression, free_physical, *, common_scaling: b
         Parameters that are neither fixed nor at a bound; the others leave the matrix.
     common_scaling : bool
         As given to `compress`.
+    meat : array_like, (size, size), optional
+        Covariance of the scores Σ J w r. With it the result is V · meat · V, V the inverse curvature (Huber, Proc. 5th Berkeley Symp. 1 (1967)
+        221): for weights that are not the inverse variances of the points.
 
     Returns
     -------
@@ -334,18 +400,22 @@ def joint_covariance(gram, fit: Compression, free_physical, *, common_scaling: b
         scaling[a, :, a, :] += inverse[a]
     size = np.sqrt(np.einsum("amm->am", gram[:, -3:-1, -3:-1]))
     known = free & ~(np.abs(response @ lost) * size[:, :, None] > _TAKES_PART).any(axis=-1)
-    scaling = np.where(known[:, :, None, None] & known[None, None], scaling, np.nan)
-    cross = np.where(known[:, :, None] & np.isfinite(np.diag(physical)), cross, np.nan)
     if common_scaling:
         scaling = np.broadcast_to(scaling, (n_phi, 2, 1, 2))
         scaling = np.broadcast_to(scaling, (n_phi, 2, n_phi, 2))
         cross = np.broadcast_to(cross, (n_phi, 2, n_physical))
+        known = np.broadcast_to(known, (n_phi, 2))
     n_scaling = 2 * n_phi
     covariance = np.empty((n_scaling + n_physical,) * 2)
     covariance[:n_scaling, :n_scaling] = scaling.transpose(1, 0, 3, 2).reshape(n_scaling, n_scaling)
     covariance[:n_scaling, n_scaling:] = cross.transpose(1, 0, 2).reshape(n_scaling, n_physical)
     covariance[n_scaling:, :n_scaling] = covariance[:n_scaling, n_scaling:].T
-    covariance[n_scaling:, n_scaling:] = physical
+    covariance[n_scaling:, n_scaling:] = spread @ spread.T
+    if meat is not None:
+        covariance = covariance @ np.asarray(meat, dtype=float) @ covariance
+    unknown = ~np.concatenate([known.T.ravel(), np.isfinite(np.diag(physical))])
+    covariance[unknown, :] = np.nan
+    covariance[:, unknown] = np.nan
     return covariance
 
 

@@ -7,6 +7,8 @@ He et al., PNAS 121 (2024), doi:10.1073/pnas.2401162121; PNAS 122 (2025), doi:10
 scale 1/2 and p = 1. Nothing is floored or clipped: every derivative is the true one.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +32,17 @@ def _g1(model: TwoTimeModel, physical, angle, i, j):
     return value
 
 
+@partial(jax.jit, static_argnames="n_rows")
+def rows_c2(model: TwoTimeModel, physical, contrast, offset, first_row, n_rows: int):
+    """C2 of consecutive rows of maps, (n_phi, n_rows, n_t): frames ``first_row`` and the following against all frames.
+
+    ``contrast`` and ``offset`` have shape (n_phi,).
+    """
+    angle, i, j = jnp.ix_(jnp.arange(model.n_phi), jnp.arange(n_rows), jnp.arange(model.n_t))
+    g1 = _g1(model, physical, angle, first_row + i, j)
+    return offset[:, None, None] + contrast[:, None, None] * g1**2
+
+
 @jax.jit
 def map_g1(model: TwoTimeModel, physical):
     """g1 of whole maps for a given model.
@@ -46,9 +59,7 @@ def map_g1(model: TwoTimeModel, physical):
     Array, (n_phi, n_t, n_t)
         Symmetric in the frames, 1 on the diagonal. The static model repeats one map for every angle.
     """
-    angle, i, j = jnp.meshgrid(
-        jnp.arange(model.n_phi), *[jnp.arange(model.n_t)] * 2, indexing="ij", sparse=True
-    )
+    angle, i, j = jnp.ix_(jnp.arange(model.n_phi), jnp.arange(model.n_t), jnp.arange(model.n_t))
     value = _g1(model, physical, angle, i, j)
     return jnp.broadcast_to(value, (model.n_phi, model.n_t, model.n_t))
 
