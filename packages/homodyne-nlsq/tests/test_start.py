@@ -176,12 +176,18 @@ def test_a_misleading_value_beside_values_from_the_data_is_overcome(rest, initia
     assert fit.chi_squared == pytest.approx(best.chi_squared, rel=1e-9)
 
 
-def test_a_start_where_the_model_overflows_is_refused_by_name():
+def test_a_start_where_the_model_overflows_is_left_and_named():
     data = measured(physical(60, decay=20, alpha=0.1), 3, 60)
     slow = TwoTimeData(data.c2, data.phi, data.t * 100, data.q, sigma=0.02)
-    with pytest.raises(FitInputError, match="not finite at the start values"):
-        fit_nlsq_jax(slow, initial_params={"D0": 1.0, "alpha": 0.5, "D_offset": -1e5})
-    assert fit_nlsq_jax(slow).convergence_status == "converged"
+    best = fit_nlsq_jax(slow)
+    assert best.convergence_status == "converged"
+    settings = {"initial": {"D0": 1.0, "alpha": 0.5, "D_offset": -1e5}}
+    alone = fit_nlsq_jax(slow, settings | {"recovery": {"enable": False}})
+    assert alone.convergence_status == "failed"
+    assert "not finite at the start values" in alone.warnings[0]
+    found = fit_nlsq_jax(slow, settings)
+    assert found.device_info.recovery_actions[0] == "bounds_reset"
+    assert found.chi_squared == pytest.approx(best.chi_squared, rel=1e-9)
 
 
 def test_a_gap_as_infinity_is_masked(as_data):

@@ -2,19 +2,30 @@
 
 from importlib.metadata import version as _version
 
-from homodyne_nlsq._config import NLSQConfig
+from homodyne_nlsq._adapter import NLSQAdapter
+from homodyne_nlsq._config import HybridStreamingConfig, NLSQConfig, RecoveryConfig
 from homodyne_nlsq._curves import Curve
+from homodyne_nlsq._executors import LargeDatasetExecutor, StandardExecutor, StreamingExecutor
 from homodyne_nlsq._fit import fit_nlsq_jax
 from homodyne_nlsq._result import DeviceInfo, OptimizationResult
-from homodyne_nlsq.errors import FitInputError
+from homodyne_nlsq._wrapper import NLSQWrapper
+from homodyne_nlsq.errors import CurveFitError, FitInputError
 
 __version__ = _version("homodyne-nlsq")
 __all__ = [
     "Curve",
+    "CurveFitError",
     "DeviceInfo",
     "FitInputError",
+    "HybridStreamingConfig",
+    "LargeDatasetExecutor",
+    "NLSQAdapter",
     "NLSQConfig",
+    "NLSQWrapper",
     "OptimizationResult",
+    "RecoveryConfig",
+    "StandardExecutor",
+    "StreamingExecutor",
     "__version__",
     "fit_nlsq_jax",
 ]

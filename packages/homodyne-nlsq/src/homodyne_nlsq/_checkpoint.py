@@ -13,7 +13,7 @@ from homodyne_data import atomic_path
 
 
 class RememberedPasses:
-    """Gram matrices by the physical parameters that they were computed at.
+    """Gram matrices by what they were computed at.
 
     Parameters
     ----------
@@ -31,26 +31,30 @@ class RememberedPasses:
         self._grams: dict[bytes, np.ndarray] = {}
         if self.path.exists():
             with np.load(self.path, allow_pickle=False) as file:
-                for physical, gram in zip(file["physical"], file["gram"], strict=True):
-                    self._grams[physical.tobytes()] = gram
+                for key, gram in zip(file["key"], file["gram"], strict=True):
+                    self._grams[key.tobytes()] = gram
 
-    def recall(self, physical: np.ndarray) -> np.ndarray | None:
-        """The Gram matrices at exactly these parameters, or None."""
-        found = self._grams.get(np.asarray(physical, dtype=float).tobytes())
+    def recall(self, key: bytes) -> np.ndarray | None:
+        """The Gram matrices at exactly the parameters (and the weights of a loss) that the key is made of, or None."""
+        found = self._grams.get(_digest(key))
         self.recalled += found is not None
         return None if found is None else found.copy()
 
-    def remember(self, physical: np.ndarray, gram: np.ndarray) -> None:
+    def remember(self, key: bytes, gram: np.ndarray) -> None:
         """Keep a finished pass, on disk before this returns."""
-        self._grams[np.asarray(physical, dtype=float).tobytes()] = gram.copy()
+        self._grams[_digest(key)] = gram.copy()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(self.path, overwrite=True) as path, open(path, "wb") as file:
             np.savez(
                 file,
-                physical=np.array([np.frombuffer(key) for key in self._grams]),
+                key=np.array([np.frombuffer(key, np.uint8) for key in self._grams]),
                 gram=np.array(list(self._grams.values())),
             )
 
     def forget(self) -> None:
         """Remove the file: the fit is finished."""
         self.path.unlink(missing_ok=True)
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

@@ -54,9 +54,10 @@ class CoarseProblem:
             np.zeros((problem.model.n_phi, sum(len(b.edges) - 1 for b in bins))) for _ in range(2)
         )
         for angles, maps in problem.maps.parts():
-            weight = maps.angle_weight[:, None]
+            weight = (maps.angle_weight * problem.angle_weight[angles])[:, None]
             sums = [_averaged(np.asarray(maps.c2), maps.weights, b) for b in bins]
-            total[angles], moment[angles] = weight * np.concatenate(sums, axis=2)
+            for sum_, found in zip((total, moment), np.concatenate(sums, axis=2), strict=True):
+                sum_[angles] += weight * found
         return cls(
             problem.model,
             np.concatenate([b.earlier + b.lags.mean() for b in bins]),

@@ -1,16 +1,96 @@
 """Settings of the fit, checked before anything runs."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from homodyne_model import PARAMETERS, QUADRATURES, SHEAR_KERNELS, AnalysisMode, ParameterLayout
+from homodyne_nlsq._loss import LOSSES
 from homodyne_nlsq.errors import FitInputError
 
 PER_ANGLE_MODES = ("individual", "constant")
 COVARIANCE_TYPES = ("hessian",)
+ENGINES = ("structured", "nlsq")
+
+
+@dataclass(frozen=True)
+class RecoveryConfig:
+    """What is tried when a fit cannot start or gets nowhere.
+
+    Parameters
+    ----------
+    enable : bool
+        Try other start values: the centre of the bounds (``bounds_reset``), then their geometric mean (``geometric_mean_reset``, the centre
+        where a bound is not positive).
+    max_attempts : int
+        1 to 3, the first one included.
+
+    Raises
+    ------
+    FitInputError
+        If a value is not allowed.
+    """
+
+    enable: bool = True
+    max_attempts: int = 3
+
+    def __post_init__(self) -> None:
+        _check_switch("recovery.enable", self.enable)
+        _check_whole("recovery.max_attempts", self.max_attempts, 1)
+        if self.max_attempts > 3:
+            raise FitInputError(f"recovery.max_attempts is {self.max_attempts}; expected 1, 2 or 3.")
+
+
+@dataclass(frozen=True)
+class HybridStreamingConfig:
+    """How data that stay in their file are fitted.
+
+    Parameters
+    ----------
+    normalize : bool
+        Warm up in parameters that run from 0 to 1 between their bounds (logarithms where both are positive). Without, in units of
+        the start values.
+    warmup_iterations : int
+        L-BFGS iterations on the averages after which a stalled warm-up ends; 0 leaves the warm-up out.
+    max_warmup_iterations : int
+        Most L-BFGS iterations, stalled or not.
+    gauss_newton_max_iterations : int
+        Most passes over the data in the file.
+    chunk_size : int
+        Points that are computed at once. Small ones cost time: at 50 000, the default of older programs, a pass over maps of 6600 frames
+        goes through 20 000 chunks.
+    checkpoint_dir : str, optional
+        Folder where finished passes are kept: the same fit, started again after an interruption, goes on with them.
+
+    Raises
+    ------
+    FitInputError
+        If a value is not allowed.
+    """
+
+    normalize: bool = True
+    warmup_iterations: int = 100
+    max_warmup_iterations: int = 500
+    gauss_newton_max_iterations: int = 50
+    chunk_size: int = 4_000_000
+    checkpoint_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_switch("hybrid_streaming.normalize", self.normalize)
+        for name, least in (
+            ("warmup_iterations", 0),
+            ("max_warmup_iterations", 0),
+            ("gauss_newton_max_iterations", 1),
+            ("chunk_size", 1),
+        ):
+            _check_whole(f"hybrid_streaming.{name}", getattr(self, name), least)
+        if self.max_warmup_iterations < self.warmup_iterations:
+            raise FitInputError(
+                f"hybrid_streaming.max_warmup_iterations is {self.max_warmup_iterations}; expected at least "
+                f"warmup_iterations, {self.warmup_iterations}."
+            )
 
 
 @dataclass(frozen=True)
@@ -48,8 +128,22 @@ class NLSQConfig:
         `homodyne_memory.memory_threshold_gb`.
     chunk_points : int, optional
         Points of a chunk of data in memory. Given, the pass goes in chunks however few the points are; the result is the same to rounding.
-    checkpoint_dir : str, optional
-        Folder where finished passes over data in a file are kept: the same fit, started again after an interruption, goes on with them.
+    loss : {"linear", "soft_l1", "huber"}
+        What a residual of r standard deviations costs: r², or less beyond ``f_scale``, so that outliers pull less. χ² is reported
+        unweighted.
+    f_scale : float
+        Residual [σ] from which points count less under a robust loss; 1.345 with ``huber`` keeps 95 % of the efficiency on normal noise.
+    angle_weights : sequence of float, optional
+        Positive number for every angle that its part of χ² is multiplied with. Error bars allow for it; χ² is reported unweighted.
+    engine : {"structured", "nlsq"}
+        Our elimination of contrast and offset, or the library nlsq on the full Jacobian (extra ``homodyne-nlsq[nlsq]``): the same
+        optimum, with more memory and time.
+    use_adapter : bool
+        Solve by `NLSQAdapter`, and by `NLSQWrapper` where that fails.
+    recovery : RecoveryConfig or mapping
+        What is tried when a fit cannot start or gets nowhere.
+    hybrid_streaming : HybridStreamingConfig or mapping
+        How data that stay in their file are fitted.
 
     Raises
     ------
@@ -72,9 +166,23 @@ class NLSQConfig:
     seed: int = 0
     memory_fraction: float | None = None
     chunk_points: int | None = None
-    checkpoint_dir: str | None = None
+    loss: str = "linear"
+    f_scale: float = 1.0
+    angle_weights: Sequence[float] | None = None
+    engine: str = "structured"
+    use_adapter: bool = False
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
+    hybrid_streaming: HybridStreamingConfig = field(default_factory=HybridStreamingConfig)
 
     def __post_init__(self) -> None:
+        for name, section in (("recovery", RecoveryConfig), ("hybrid_streaming", HybridStreamingConfig)):
+            value = getattr(self, name)
+            if isinstance(value, Mapping):
+                object.__setattr__(self, name, _from_mapping(section, value, f"{name}."))
+            elif not isinstance(value, section):
+                raise TypeError(
+                    f"{name} is a {type(value).__name__}; expected a {section.__name__} or a mapping."
+                )
         mode = AnalysisMode.parse(self.analysis_mode)
         object.__setattr__(self, "analysis_mode", mode.value)
         for name, allowed in (
@@ -82,6 +190,8 @@ class NLSQConfig:
             ("quadrature", QUADRATURES),
             ("per_angle_mode", PER_ANGLE_MODES),
             ("covariance_type", COVARIANCE_TYPES),
+            ("loss", LOSSES),
+            ("engine", ENGINES),
         ):
             if getattr(self, name) not in allowed:
                 raise FitInputError(
@@ -94,12 +204,22 @@ class NLSQConfig:
         fraction = self.memory_fraction
         if fraction is not None and not (_is_number(fraction) and 0.1 <= fraction <= 0.9):
             raise FitInputError(f"memory_fraction is {fraction!r}; expected a number from 0.1 to 0.9.")
-        for name, least in (("max_iterations", 1), ("seed", 0), ("chunk_points", 1)):
-            value = getattr(self, name)
-            if name == "chunk_points" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise FitInputError(f"{name} is {value!r}; expected a whole number, at least {least}.")
+        for name, least in (("max_iterations", 1), ("seed", 0)):
+            _check_whole(name, getattr(self, name), least)
+        if self.chunk_points is not None:
+            _check_whole("chunk_points", self.chunk_points, 1)
+        _check_switch("use_adapter", self.use_adapter)
+        if not (_is_number(self.f_scale) and self.f_scale > 0):
+            raise FitInputError(
+                f"f_scale is {self.f_scale!r}; expected a positive number of standard deviations."
+            )
+        if self.angle_weights is not None:
+            weights = tuple(self.angle_weights)
+            if not weights or not all(_is_number(w) and w > 0 for w in weights):
+                raise FitInputError(
+                    f"angle_weights is {self.angle_weights!r}; expected a positive number for every angle."
+                )
+            object.__setattr__(self, "angle_weights", weights)
         physical = mode.physical_names
         for name in ("initial", "fixed", "bounds"):
             mapping = getattr(self, name)
@@ -145,11 +265,7 @@ class NLSQConfig:
         >>> NLSQConfig.from_mapping({"analysis_mode": "static"}).analysis_mode
         'static_isotropic'
         """
-        known = [f.name for f in fields(cls)]
-        for key in mapping:
-            if key not in known:
-                raise FitInputError(f"unknown setting {key!r}.{_nearest(key, known)}")
-        return cls(**mapping)
+        return _from_mapping(cls, mapping)
 
     def physical_bounds(self) -> np.ndarray:
         """Bounds of the physical parameters, (n_physical, 2)."""
@@ -188,6 +304,24 @@ class NLSQConfig:
                     )
                 box[a] = held
         return box[:, 0], box[:, 1]
+
+
+def _from_mapping(cls, mapping: Mapping, prefix: str = ""):
+    known = [f.name for f in fields(cls)]
+    for key in mapping:
+        if key not in known:
+            raise FitInputError(f"unknown setting {f'{prefix}{key}'!r}.{_nearest(key, known)}")
+    return cls(**mapping)
+
+
+def _check_switch(name: str, value) -> None:
+    if not isinstance(value, bool | np.bool_):
+        raise FitInputError(f"{name} is {value!r}; expected true or false.")
+
+
+def _check_whole(name: str, value, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise FitInputError(f"{name} is {value!r}; expected a whole number, at least {least}.")
 
 
 def _is_number(value) -> bool:

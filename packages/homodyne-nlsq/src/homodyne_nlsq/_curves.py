@@ -44,7 +44,7 @@ class Curve:
         return tuple(float(CubicSpline(self.t, curve)(time)) for curve in (self.value, self.error))
 
 
-def transport_curves(model, physical, hessian, free, noise: float) -> tuple[Curve, Curve | None]:
+def transport_curves(model, physical, covariance, hessian, free) -> tuple[Curve, Curve | None]:
     """D(t) and, with shear, the shear rate on the frame grid, with bands.
 
     Parameters
@@ -53,26 +53,28 @@ def transport_curves(model, physical, hessian, free, noise: float) -> tuple[Curv
         Geometry and choices.
     physical : (n_physical,)
         Best parameters.
+    covariance : (size, size)
+        Of all parameters, over the directions that the data determine; the physical ones are the last.
     hessian : (n_physical, n_physical)
-        Reduced curvature of χ².
+        Reduced curvature of χ², which tells what the data do not determine.
     free : (n_physical,) bool
         Parameters that vary; the others count as known.
-    noise : float
-        What the inverse curvature is multiplied with.
     """
-    spread, lost = determined_directions(hessian, free)
+    n_physical = len(physical)
+    covariance = covariance[-n_physical:, -n_physical:]
+    lost = determined_directions(hessian, free).lost
     groups = [(0, "Å²/s")] + ([(3, "1/s")] if model.analysis_mode is AnalysisMode.LAMINAR_FLOW else [])
-    curves = [_curve(model, physical, np.sqrt(noise) * spread, lost, first, unit) for first, unit in groups]
+    curves = [_curve(model, physical, covariance, lost, first, unit) for first, unit in groups]
     return curves[0], curves[1] if len(curves) == 2 else None
 
 
-def _curve(model, physical, spread, lost, first: int, unit: str) -> Curve:
+def _curve(model, physical, covariance, lost, first: int, unit: str) -> Curve:
     rate0, exponent, offset = physical[first : first + 3]
     time = np.maximum(model.t, model.dt / 2)
     power = time**exponent
     slope = np.zeros((len(time), len(physical)))
     slope[:, first : first + 3] = np.stack([power, rate0 * power * np.log(time), np.ones_like(power)], axis=1)
-    error = np.linalg.norm(slope @ spread, axis=1)
+    error = np.sqrt(np.maximum(np.einsum("tk,kl,tl->t", slope, covariance, slope), 0))
     # A direction without curvature may still leave the curve alone (at exponent 0, power and offset trade exactly).
     moved = np.abs(slope @ lost).max(axis=1, initial=0.0)
     size = (np.abs(slope)[:, :, None] * np.abs(lost)).sum(axis=1).max(axis=1, initial=0.0)

@@ -50,6 +50,8 @@ def as_document(result) -> dict:
         ],
         "chi_squared": result.chi_squared,
         "reduced_chi_squared": result.reduced_chi_squared,
+        "loss": result.loss,
+        "robust_cost": result.robust_cost,
         "n_points": result.n_points,
         "dof": result.dof,
         "sigma_source": result.sigma_source,

@@ -1,5 +1,6 @@
 """Maps as the pass reads them: one value and one weight for every unordered pair of frames."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,9 +40,7 @@ def fold(data: TwoTimeData) -> FoldedMaps:
     """
     n_phi = data.n_phi
     uniform = np.ndim(data.sigma) < 2
-    angle_weight = np.broadcast_to(
-        1 / np.square(np.asarray(data.sigma if uniform else 1.0, dtype=float)), (n_phi,)
-    )
+    angle_weight = _angle_weight(data)
     if data.symmetric:
         weights = None if uniform else np.stack([data.weights(a) for a in range(n_phi)])
         if data.good_frames is None and data.good_pairs is None:
@@ -66,3 +65,21 @@ def fold(data: TwoTimeData) -> FoldedMaps:
         # Every pair was measured twice: a number serves instead of an array.
         return FoldedMaps(c2, None, 2 * angle_weight, constant)
     return FoldedMaps(c2, weights, angle_weight, constant)
+
+
+def halves(data: TwoTimeData) -> Iterator[FoldedMaps]:
+    """The two triangles of data that are not symmetric, one after the other, both as t1 > t2.
+
+    What `fold` takes the mean of stays apart: for a loss that is not quadratic.
+    """
+    angle_weight, uniform = _angle_weight(data), np.ndim(data.sigma) < 2
+    for turn in (lambda maps: maps, lambda maps: maps.swapaxes(-1, -2)):
+        c2 = np.where(turn(data.mask), turn(data.c2), np.asarray(np.nan, data.c2.dtype))
+        weights = None if uniform else np.stack([turn(data.weights(a)) for a in range(data.n_phi)])
+        yield FoldedMaps(c2, weights, angle_weight, np.zeros(data.n_phi))
+
+
+def _angle_weight(data: TwoTimeData) -> np.ndarray:
+    """1/σ² of every angle, 1 where σ is that of single entries."""
+    sigma = data.sigma if np.ndim(data.sigma) < 2 else 1.0
+    return np.broadcast_to(1 / np.square(np.asarray(sigma, dtype=float)), (data.n_phi,))

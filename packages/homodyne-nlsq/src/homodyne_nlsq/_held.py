@@ -7,7 +7,7 @@ same sums to rounding.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,16 +16,25 @@ from homodyne_data import DataError, Provenance, TwoTimeData, TwoTimeStream
 from homodyne_memory import NLSQStrategy
 from homodyne_model import TwoTimeModel, normal_equations, with_angle_weights
 from homodyne_nlsq._checkpoint import RememberedPasses
-from homodyne_nlsq._fold import FoldedMaps, fold
+from homodyne_nlsq._fold import FoldedMaps, fold, halves
+from homodyne_nlsq._loss import LossSums, Reweighting
 
 # 1 % of the baseline, where σ can be neither read nor estimated.
 DEFAULT_SIGMA = 0.01
-# Points of a chunk of rows: large enough that the loop over chunks costs nothing, small beside the data.
-CHUNK_POINTS = 4_000_000
 
 
-class HeldMaps(Protocol):
-    """Two-time data with σ, and the pass over them.
+class Rows(NamedTuple):
+    """Consecutive rows of the maps of some angles: what is computed at once."""
+
+    angles: slice
+    first_row: int
+    c2: np.ndarray
+    weights: np.ndarray | None
+    angle_weight: np.ndarray
+
+
+class HeldMaps:
+    """Two-time data with σ, and the passes over them.
 
     Attributes
     ----------
@@ -33,42 +42,105 @@ class HeldMaps(Protocol):
         What is known of them without their maps.
     strategy : NLSQStrategy
         How they are held.
+    n_rows : int
+        Rows that are computed at once.
     n_chunks : int
-        Parts that a pass reads.
+        Chunks that a pass goes through.
     """
 
     data: "TwoTimeData | StreamedData"
     strategy: NLSQStrategy
+    n_rows: int
     n_chunks: int
 
     def parts(self) -> Iterator[tuple[slice, FoldedMaps]]:
-        """Folded maps of some angles after the other, with the angles."""
+        """Maps of some angles after the other, with the angles; parts of the same angles add up."""
+        raise NotImplementedError
 
-    def gram(self, model: TwoTimeModel, physical: np.ndarray) -> np.ndarray:
-        """Weighted Gram matrices of every angle, (n_phi, n_physical + 3, n_physical + 3)."""
+    def gram(
+        self, model: TwoTimeModel, physical: np.ndarray, reweighting: Reweighting | None = None
+    ) -> np.ndarray:
+        """Weighted Gram matrices of every angle, (n_phi, n_physical + 3, n_physical + 3).
+
+        With a reweighting, its weights multiply those of the points.
+        """
+        size = model.n_physical + 3
+        total = np.zeros((self.data.n_phi, size, size))
+        for angles, maps in self.parts():
+            part = model.at_angles(model.phi[angles])
+            for rows in self._rows_of(angles, maps):
+                weights = (
+                    rows.weights if reweighting is None else reweighting.weights(part, *_without_row(rows))
+                )
+                found = normal_equations(part, physical, rows.c2, weights, first_row=rows.first_row)
+                total[angles] += with_angle_weights(found, maps.angle_weight)
+            total[angles, -1, -1] += maps.constant
+        return total
+
+    def loss_sums(self, model: TwoTimeModel, reweighting: Reweighting) -> LossSums:
+        """Sums of a robust loss over the points of every angle, at the reference of its weights."""
+        total = LossSums(*np.zeros((4, self.data.n_phi)))
+        for angles, maps in self.parts():
+            part = model.at_angles(model.phi[angles])
+            for rows in self._rows_of(angles, maps):
+                for sum_, found in zip(total, reweighting.sums(part, *_without_row(rows)), strict=True):
+                    sum_[angles] += found
+        return total
+
+    def forget(self) -> None:
+        """Remove what was kept for the case of an interruption; only data in a file keep something."""
+
+    def _rows_of(self, angles: slice, maps: FoldedMaps) -> Iterator[Rows]:
+        n_t = maps.c2.shape[2]
+        n_rows = min(self.n_rows, n_t)
+        if n_rows == n_t:
+            yield Rows(angles, 0, maps.c2, maps.weights, maps.angle_weight)
+            return
+        for start in range(0, n_t, n_rows):
+            # The last rows are moved back to have the shape of the others, and what they repeat is masked.
+            first = min(start, n_t - n_rows)
+            rows = slice(first, first + n_rows)
+            c2 = maps.c2[:, rows]
+            if first < start:
+                c2 = c2.copy()
+                c2[:, : start - first] = np.nan
+            weights = None if maps.weights is None else maps.weights[:, rows]
+            yield Rows(angles, first, c2, weights, maps.angle_weight)
 
 
-class WholeMaps:
-    """All maps in memory, passed over at once."""
+def _without_row(rows: Rows):
+    return rows.angles, rows.c2, rows.weights, rows.angle_weight, rows.first_row
+
+
+def _n_rows(chunk_points: int, n_phi: int, n_t: int) -> int:
+    """Rows of ``n_phi`` maps that hold about so many points; at least one."""
+    return min(n_t, max(1, chunk_points // (n_phi * n_t)))
+
+
+class WholeMaps(HeldMaps):
+    """All maps in memory, passed over at once.
+
+    Parameters
+    ----------
+    data : TwoTimeData
+        With σ.
+    separate_halves : bool
+        Keep two measurements of a pair apart: a robust loss judges each by itself.
+    """
 
     strategy = NLSQStrategy.STANDARD
     n_chunks = 1
 
-    def __init__(self, data: TwoTimeData) -> None:
-        self.data = data
-        maps = fold(data)
-        # On the device once, not in every pass.
-        weights = None if maps.weights is None else jnp.asarray(maps.weights)
-        self._maps = replace(maps, c2=jnp.asarray(maps.c2), weights=weights)
+    def __init__(self, data: TwoTimeData, *, separate_halves: bool = False) -> None:
+        self.data, self.n_rows = data, data.n_t
+        self._parts = [_on_device(maps) for maps in _folded(data, separate_halves)]
 
     def parts(self) -> Iterator[tuple[slice, FoldedMaps]]:
-        yield slice(None), self._maps
-
-    def gram(self, model: TwoTimeModel, physical: np.ndarray) -> np.ndarray:
-        return _weighted(normal_equations(model, physical, self._maps.c2, self._maps.weights), self._maps)
+        for maps in self._parts:
+            yield slice(None), maps
 
 
-class RowChunks:
+class RowChunks(HeldMaps):
     """Maps in memory, handed to the device in chunks of rows, so that no second copy of them is made.
 
     Parameters
@@ -79,33 +151,26 @@ class RowChunks:
         Points of a chunk, about; at least one row of every map.
     strategy : NLSQStrategy
         What the choice of chunks is called in the result.
+    separate_halves : bool
+        As for `WholeMaps`.
     """
 
     def __init__(
-        self, data: TwoTimeData, chunk_points: int = CHUNK_POINTS, strategy=NLSQStrategy.OUT_OF_CORE
+        self,
+        data: TwoTimeData,
+        chunk_points: int,
+        strategy: NLSQStrategy = NLSQStrategy.OUT_OF_CORE,
+        *,
+        separate_halves: bool = False,
     ) -> None:
         self.data, self.strategy = data, strategy
-        self._maps = fold(data)
-        self._n_rows = min(data.n_t, max(1, chunk_points // (data.n_phi * data.n_t)))
-        self.n_chunks = -(-data.n_t // self._n_rows)
+        self._parts = _folded(data, separate_halves)
+        self.n_rows = _n_rows(chunk_points, data.n_phi, data.n_t)
+        self.n_chunks = -(-data.n_t // self.n_rows)
 
     def parts(self) -> Iterator[tuple[slice, FoldedMaps]]:
-        yield slice(None), self._maps
-
-    def gram(self, model: TwoTimeModel, physical: np.ndarray) -> np.ndarray:
-        total = 0.0
-        for chunk in range(self.n_chunks):
-            # The last chunk is moved back to have the shape of the others, and what it repeats is masked.
-            start = chunk * self._n_rows
-            first = min(start, model.n_t - self._n_rows)
-            rows = slice(first, first + self._n_rows)
-            c2 = self._maps.c2[:, rows]
-            if first < start:
-                c2 = c2.copy()
-                c2[:, : start - first] = np.nan
-            weights = None if self._maps.weights is None else self._maps.weights[:, rows]
-            total = total + np.asarray(normal_equations(model, physical, c2, weights, first_row=first))
-        return _weighted(total, self._maps)
+        for maps in self._parts:
+            yield slice(None), maps
 
 
 @dataclass(frozen=True)
@@ -134,22 +199,34 @@ class StreamedData:
         return len(self.t)
 
 
-class StreamedMaps:
+class StreamedMaps(HeldMaps):
     """Maps read from their file one by one in every pass, the next while one is worked on.
 
     Parameters
     ----------
     stream : TwoTimeStream
         Open as long as the fit runs. Read through once here, to count its points and, where it has no σ, to estimate one.
+    chunk_points : int
+        Points that are computed at once, about; at least one row of a map, at most the map.
     passes : RememberedPasses, optional
         Finished passes, kept on disk: a run that was interrupted goes on with them.
+    separate_halves : bool
+        As for `WholeMaps`.
     """
 
     strategy = NLSQStrategy.HYBRID_STREAMING
 
-    def __init__(self, stream: TwoTimeStream, passes: RememberedPasses | None = None) -> None:
-        self._stream, self._passes = stream, passes
-        self.n_chunks = stream.n_phi
+    def __init__(
+        self,
+        stream: TwoTimeStream,
+        chunk_points: int,
+        passes: RememberedPasses | None = None,
+        *,
+        separate_halves: bool = False,
+    ) -> None:
+        self._stream, self._passes, self._separate = stream, passes, separate_halves
+        self.n_rows = _n_rows(chunk_points, 1, stream.n_t)
+        self.n_chunks = stream.n_phi * -(-stream.n_t // self.n_rows)
         self._sigma: np.ndarray | None = None
         self.data = self._survey()
 
@@ -164,7 +241,7 @@ class StreamedMaps:
             sigma.append(one.sigma if np.ndim(one.sigma) == 0 else one.sigma[0])
         source = "default" if "default" in sources else sources.pop()
         if source == "default":
-            self._sigma = np.full(self.n_chunks, DEFAULT_SIGMA)
+            self._sigma = np.full(self._stream.n_phi, DEFAULT_SIGMA)
         elif source == "estimated":
             self._sigma = np.array(sigma)
         s = self._stream
@@ -186,23 +263,34 @@ class StreamedMaps:
         for a, one in enumerate(self._read()):
             if self._sigma is not None:
                 one = one.with_sigma(self._sigma[a], source=self.data.sigma_source)
-            yield slice(a, a + 1), fold(one)
+            for maps in _folded(one, self._separate):
+                yield slice(a, a + 1), maps
 
-    def gram(self, model: TwoTimeModel, physical: np.ndarray) -> np.ndarray:
-        if self._passes is not None and (known := self._passes.recall(physical)) is not None:
+    def gram(
+        self, model: TwoTimeModel, physical: np.ndarray, reweighting: Reweighting | None = None
+    ) -> np.ndarray:
+        if self._passes is None:
+            return super().gram(model, physical, reweighting)
+        key = physical.tobytes() + (b"" if reweighting is None else reweighting.identity())
+        if (known := self._passes.recall(key)) is not None:
             return known
-        gram = np.concatenate(
-            [
-                _weighted(
-                    normal_equations(model.at_angles(model.phi[angles]), physical, maps.c2, maps.weights),
-                    maps,
-                )
-                for angles, maps in self.parts()
-            ]
-        )
-        if self._passes is not None:
-            self._passes.remember(physical, gram)
+        gram = super().gram(model, physical, reweighting)
+        self._passes.remember(key, gram)
         return gram
+
+    def forget(self) -> None:
+        if self._passes is not None:
+            self._passes.forget()
+
+
+def _folded(data: TwoTimeData, separate_halves: bool) -> list[FoldedMaps]:
+    return list(halves(data)) if separate_halves and not data.symmetric else [fold(data)]
+
+
+def _on_device(maps: FoldedMaps) -> FoldedMaps:
+    """On the device once, not in every pass."""
+    weights = None if maps.weights is None else jnp.asarray(maps.weights)
+    return replace(maps, c2=jnp.asarray(maps.c2), weights=weights)
 
 
 def with_sigma(data: TwoTimeData) -> TwoTimeData:
@@ -213,9 +301,3 @@ def with_sigma(data: TwoTimeData) -> TwoTimeData:
         return data.with_estimated_sigma()
     except DataError:
         return data.with_sigma(DEFAULT_SIGMA, source="default")
-
-
-def _weighted(gram, maps: FoldedMaps) -> np.ndarray:
-    gram = with_angle_weights(gram, maps.angle_weight)
-    gram[:, -1, -1] += maps.constant
-    return gram

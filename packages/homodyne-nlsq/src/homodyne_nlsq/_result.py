@@ -65,6 +65,8 @@ class OptimizationResult:
         Σ ((C2 - model) / σ)² over the points that count.
     reduced_chi_squared : float
         That divided by ``dof``.
+    robust_cost : float or None
+        f² Σ ρ, what a robust loss minimises, with the weights of the angles; None for plain least squares.
     n_points, dof : int
         Points that count, and points minus fitted parameters, scaling included.
     sigma_source : str
@@ -85,7 +87,7 @@ class OptimizationResult:
         Estimated distance from the optimum [standard errors].
     device_info : DeviceInfo
         How it was carried out.
-    analysis_mode, shear_kernel, quadrature, per_angle_mode, covariance_type : str
+    analysis_mode, shear_kernel, quadrature, per_angle_mode, covariance_type, loss : str
         The choices.
     time_origin : str or float
         What t = 0 means; D(t) depends on it.
@@ -124,6 +126,7 @@ class OptimizationResult:
     fixed: np.ndarray
     chi_squared: float
     reduced_chi_squared: float
+    robust_cost: float | None
     n_points: int
     dof: int
     sigma_source: str
@@ -140,6 +143,7 @@ class OptimizationResult:
     quadrature: str
     per_angle_mode: str
     covariance_type: str
+    loss: str
     time_origin: str | float
     q: float
     L: float | None

@@ -4,8 +4,8 @@
 2. If the optimum violates a bound there, it is solved again in natural parameters (log where positive by their bounds), which
    keep a box a box. Parameters that are pushed against a bound are put on it exactly, and the rest is solved without them; one that
    is then pulled inwards is released.
-3. The trust region stops on relative changes. The fit ends where the optimum is less than `_CLOSE` standard errors away: the
-   distance is estimated from the gradient and the curvature (Newton's decrement), which also decides what is called converged.
+3. The fit ends where the optimum is less than `CLOSE` standard errors away, whatever the relative changes that the trust region
+   would stop on: the distance is estimated from the gradient and the curvature (Newton's decrement), which also decides what is called converged.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,10 @@ from homodyne_model import (
     in_coordinates,
 )
 from homodyne_nlsq._bounds import is_inside
-from homodyne_nlsq.errors import FitInputError
 
-_CLOSE = 1e-4
+CLOSE = 1e-4
 # Farther from the optimum a fit is not called converged: one per cent of an error bar.
-_NEAR = 1e-2
+NEAR = 1e-2
 # A share of a bound's range (or, on a log scale, of the range of the logarithm) within which a parameter is taken to be pushed against it.
 _AT_BOUND = 1e-3
 _ROUNDING = 1e-13
@@ -39,9 +38,11 @@ _SMALLEST_CURVATURE = 1e-12
 # Sums this large, squared in the elimination of the scaling, leave the range of floating point.
 _OVERFLOW = 1e150
 # Changes between coordinates, and of the set of parameters on a bound, before the fit gives up.
-_ROUNDS = 12
+ROUNDS = 12
 # Share of the permitted passes for a descent that may turn out to lead the wrong way.
 _EXPLORE = 0.3
+# What a solution says that is an optimum.
+REACHED = "the optimum was reached"
 
 Progress = Callable[[str, int, float, str], None]
 
@@ -71,8 +72,8 @@ class Solution:
         Whether that is small, or no smaller χ² can be told from rounding.
     passes : int
         Passes over the data.
-    start_cost : float
-        χ² at the start.
+    first : Evaluation
+        The start.
     message : str
         Why it stopped.
     """
@@ -82,19 +83,26 @@ class Solution:
     distance: float
     converged: bool
     passes: int
-    start_cost: float
+    first: Evaluation
     message: str
 
 
-class _OutOfPasses(Exception):
+class NotFiniteError(Exception):
+    """The model is not finite at the start values."""
+
+
+class OutOfPasses(Exception):
     """The permitted number of passes is used up."""
 
 
-class _Evaluator:
+class Evaluator:
     """Evaluates the problem, remembers the last and the best point, and counts passes."""
 
-    def __init__(self, problem, max_passes: int, progress: Progress | None, stage: str) -> None:
+    def __init__(
+        self, problem, max_passes: int, progress: Progress | None, stage: str, close: float = CLOSE
+    ) -> None:
         self.problem, self.max_passes, self.progress, self.stage = problem, max_passes, progress, stage
+        self.close = close
         self.passes = 0
         self.last: Evaluation | None = None
         self.best: Evaluation | None = None
@@ -105,7 +113,7 @@ class _Evaluator:
             self._remember_best()
             return self.last
         if self.passes >= self.max_passes:
-            raise _OutOfPasses
+            raise OutOfPasses
         self.passes += 1
         gram = self.problem.gram(physical)
         if not (np.abs(gram) < _OVERFLOW).all():
@@ -121,22 +129,21 @@ class _Evaluator:
             self.best = self.last
 
     def restart(self, *candidates) -> Evaluation:
-        """Forget the best point for the best of the given ones (where the model is finite)."""
+        """Forget the best point for the best of the given ones (where the model is finite, which it must be at the first)."""
         found = []
         for candidate in candidates:
             try:
                 evaluation = self(candidate)
-            except _OutOfPasses:
+            except OutOfPasses:
                 if self.best is not None and not found:
                     raise
                 break
             if evaluation is not None:
                 found.append(evaluation)
-        if not found:
-            raise FitInputError(
-                f"the model is not finite at the start values {np.array2string(candidates[0], precision=4)}; expected values at "
-                "which C2 can be computed."
-            )
+            elif not found:
+                raise NotFiniteError(
+                    f"the model is not finite at the start values {np.array2string(np.asarray(candidate), precision=4)}"
+                )
         self.best = min(found, key=lambda e: e.fit.cost)
         return self.best
 
@@ -152,6 +159,8 @@ def solve(
     ftol: float = 1e-8,
     xtol: float = 1e-8,
     gtol: float = 1e-8,
+    close: float = CLOSE,
+    held=None,
     progress: Progress | None = None,
     stage: str = "fit",
 ) -> Solution:
@@ -173,6 +182,10 @@ def solve(
         Most evaluations.
     ftol, xtol, gtol : float
         First tolerances of the trust region.
+    close : float
+        Distance from the optimum [standard errors] at which the fit ends.
+    held : (n_physical,) int, optional
+        Parameters that are on a bound at the start, as in `Solution`: the fit looks for the optimum there first.
     progress : callable, optional
         Called as ``progress(stage, passes, chi_squared, message)`` after every pass.
     stage : str
@@ -182,34 +195,65 @@ def solve(
     -------
     Solution
         Also when nothing was gained; it says so.
+
+    Raises
+    ------
+    NotFiniteError
+        If the model cannot be computed at the first start.
     """
     bounds, fixed = np.asarray(bounds, dtype=float), np.asarray(fixed, dtype=bool)
-    evaluate = _Evaluator(problem, max_passes, progress, stage)
+    evaluate = Evaluator(problem, max_passes, progress, stage, close)
     tolerances = {"ftol": ftol, "xtol": xtol, "gtol": gtol}
-    held = np.zeros(len(bounds), dtype=int)
+    held = np.zeros(len(bounds), dtype=int) if held is None else np.asarray(held)
     first = evaluate.restart(*starts)
-    message = "the optimum was reached"
+    message = REACHED
     try:
-        held = _descend_in_box(evaluate, bounds, fixed, n_free_points, tolerances)
-    except _OutOfPasses:
-        message = f"stopped at max_iterations ({max_passes} passes over the data) before the optimum"
+        held = _descend_in_box(evaluate, bounds, fixed, held, n_free_points, tolerances)
+    except OutOfPasses:
+        message = out_of_passes(max_passes)
         if not is_inside(evaluate.best.physical[~fixed], bounds[~fixed]):
             evaluate.best = first
-        at = evaluate.best.physical
-        on_bound = (at == bounds[:, 0]) | (at == bounds[:, 1])
-        held = np.where(on_bound, _pushed(evaluate.best, bounds, ~fixed, held), 0)
+        held = on_bounds(evaluate.best, bounds, fixed, held)
+    return judged(evaluate, held, fixed, n_free_points, first, message)
+
+
+def out_of_passes(max_passes: int) -> str:
+    """What a solution says that used up its passes."""
+    return f"stopped at max_iterations ({max_passes} passes over the data) before the optimum"
+
+
+def judged(
+    evaluate: Evaluator, held, fixed, n_free_points: int, first: Evaluation, message: str = REACHED
+) -> Solution:
+    """The best point with the verdict whether it is an optimum, whatever method came there.
+
+    Parameters
+    ----------
+    evaluate : Evaluator
+        Has the best point and the number of passes.
+    held : (n_physical,) int
+        -1 or 1 for a parameter on its lower or upper bound, 0 otherwise.
+    fixed : (n_physical,) bool
+        Parameters that do not vary.
+    n_free_points : int
+        Degrees of freedom.
+    first : Evaluation
+        The start.
+    message : str
+        Why the method stopped, if not because it reached the optimum.
+    """
     best = evaluate.best
     free = ~fixed & (held == 0)
     distance, reduction = distance_to_optimum(best, free, n_free_points)
-    converged = distance < _NEAR or reduction < rounding_of(best)
+    converged = distance < max(NEAR, evaluate.close) or reduction < rounding_of(best)
     if free.any() and not (np.diag(best.fit.hessian)[free] > 0).any():
         converged, distance = False, np.inf
         message = "the fit ended where χ² does not depend on the free parameters, so nothing was fitted"
     elif converged:
-        message = "the optimum was reached"
-    elif message.startswith("the optimum"):
+        message = REACHED
+    elif message == REACHED:
         message = "the trust region found no better point although the gradient has not vanished"
-    return Solution(best, held, distance, converged, evaluate.passes, first.fit.cost, message)
+    return Solution(best, held, distance, converged, evaluate.passes, first, message)
 
 
 def rounding_of(at: Evaluation) -> float:
@@ -236,13 +280,13 @@ def distance_to_optimum(at: Evaluation, free, n_free_points: int) -> tuple[float
     return float(np.sqrt(reduction / noise)), reduction
 
 
-def _descend_in_box(evaluate: _Evaluator, bounds, fixed, n_free_points: int, tolerances) -> np.ndarray:
+def _descend_in_box(evaluate: Evaluator, bounds, fixed, held, n_free_points: int, tolerances) -> np.ndarray:
     """Descend from the best point to the optimum within the bounds; return which parameters ended on one."""
     model, start = evaluate.problem.model, evaluate.best.physical
     explore = max(10, round(_EXPLORE * evaluate.max_passes))
     everywhere = np.stack([np.full(len(bounds), -np.inf), np.full(len(bounds), np.inf)], axis=1)
     # Freely first: the way to an optimum inside often leads through outside, and rate coordinates know no natural bounds.
-    for region in (everywhere, bounds):
+    for region in () if held.any() else (everywhere, bounds):
         rates = _rate_coordinates(model, evaluate.best.physical, ~fixed)
         near = _descend(evaluate, rates, region, n_free_points, tolerances, max_passes=explore)
         if near and is_inside(evaluate.best.physical[~fixed], bounds[~fixed]):
@@ -252,19 +296,15 @@ def _descend_in_box(evaluate: _Evaluator, bounds, fixed, n_free_points: int, tol
             evaluate.restart(start, nearest)
             if near:  # outside, so that a bound is in the way
                 break
-    held = np.zeros(len(bounds), dtype=int)
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         free = ~fixed & (held == 0)
         natural = _natural_coordinates(evaluate.best.physical, bounds, free)
         box = _box_of(natural, bounds)
         _descend(evaluate, natural, bounds, n_free_points, tolerances, box=box, max_passes=explore)
-        pushed = _pushed(evaluate.best, bounds, ~fixed, held)
+        pushed = pushed_against_bounds(evaluate.best, bounds, ~fixed, held)
         if pushed.any() and not np.array_equal(pushed, held):
-            on_bound = evaluate.best.physical.copy()
-            for k in np.flatnonzero(pushed):
-                on_bound[k] = bounds[k, 0 if pushed[k] < 0 else 1]
-            evaluate.restart(on_bound)
-        elif distance_to_optimum(evaluate.best, free, n_free_points)[0] < _CLOSE:
+            evaluate.restart(put_on_bounds(evaluate.best.physical, bounds, pushed))
+        elif distance_to_optimum(evaluate.best, free, n_free_points)[0] < evaluate.close:
             return pushed
         held = pushed
         # What is not held has no bound in its way, as far as is known: rate coordinates are the fast ones.
@@ -274,7 +314,7 @@ def _descend_in_box(evaluate: _Evaluator, bounds, fixed, n_free_points: int, tol
 
 
 def _descend(
-    evaluate: _Evaluator,
+    evaluate: Evaluator,
     coordinates: Coordinates,
     region,
     n_free_points: int,
@@ -306,6 +346,13 @@ def _descend(
         # SciPy's trust region shrinks when a trial is not finite.
         return np.full(coordinates.size + 1, np.nan) if found is None else compressed(u, found).residual
 
+    def is_close() -> bool:
+        return distance_to_optimum(evaluate.best, free, n_free_points)[0] < evaluate.close
+
+    def stop_where_close(intermediate_result):
+        if is_close():
+            raise StopIteration
+
     if coordinates.size == 0:
         return True
     last_pass = evaluate.passes + (max_passes or evaluate.max_passes)
@@ -326,16 +373,17 @@ def _descend(
             method="trf",
             x_scale="jac",
             max_nfev=max(1, last_pass - evaluate.passes),
+            callback=stop_where_close,
             **{name: max(value * tightening, 4e-16) for name, value in tolerances.items()},
         )
-        if distance_to_optimum(evaluate.best, free, n_free_points)[0] < _CLOSE:
+        if is_close():
             return True
         if evaluate.best.fit.cost >= before or evaluate.passes >= last_pass:
             return False
     return False
 
 
-def _pushed(at: Evaluation, bounds, free, held) -> np.ndarray:
+def pushed_against_bounds(at: Evaluation, bounds, free, held) -> np.ndarray:
     """Which parameters lie near a bound with χ² falling towards it; held ones stay if χ² still falls outwards."""
     result = np.zeros(len(bounds), dtype=int)
     for k, (lower, upper) in enumerate(bounds):
@@ -351,6 +399,17 @@ def _pushed(at: Evaluation, bounds, free, held) -> np.ndarray:
         elif outwards > 0 and high - value < _AT_BOUND * width:
             result[k] = 1
     return result
+
+
+def on_bounds(at: Evaluation, bounds, fixed, held) -> np.ndarray:
+    """Which parameters lie exactly on a bound with χ² falling outwards."""
+    on_bound = (at.physical == bounds[:, 0]) | (at.physical == bounds[:, 1])
+    return np.where(on_bound, pushed_against_bounds(at, bounds, ~fixed, held), 0)
+
+
+def put_on_bounds(physical, bounds, held) -> np.ndarray:
+    """The parameters with the held ones exactly on their bounds."""
+    return np.select([held < 0, held > 0], [bounds[:, 0], bounds[:, 1]], physical)
 
 
 def _profile_gradient(fit: Compression, k: int, free) -> float:

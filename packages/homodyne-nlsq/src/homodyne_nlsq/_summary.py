@@ -21,6 +21,7 @@ def summary(result) -> str:
         f"{result.analysis_mode}, q = {result.q:.5g} 1/Å, {result.n_phi} angles, {len(result.t)} frames, "
         f"{result.n_points:,} points, {result.dof:,} degrees of freedom",
         f"χ² = {result.chi_squared:.6g}, reduced χ² = {result.reduced_chi_squared:.4g} ({_SIGMA[result.sigma_source]})",
+        *_robust(result),
         f"{result.iterations} passes in {result.execution_time:.2f} s, {result.device_info.peak_memory_gb:.2f} GB",
         "",
         f"{'parameter':<20}{'value':>13}  {'uncertainty':<20}unit",
@@ -42,6 +43,12 @@ def summary(result) -> str:
     if result.warnings:
         lines += ["", *(f"- {sentence}" for sentence in result.warnings)]
     return "\n".join(lines)
+
+
+def _robust(result) -> list[str]:
+    if result.robust_cost is None:
+        return []
+    return [f"{result.loss} loss = {result.robust_cost:.6g}; χ² is unweighted, errors allow for the loss"]
 
 
 def _row(result, k: int, name: str) -> str:

@@ -1,0 +1,97 @@
+"""Fits with a robust loss: least squares with frozen weights, until the weights settle (see `homodyne_nlsq._loss`)."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from homodyne_nlsq._loss import Reweighting
+from homodyne_nlsq._problem import Problem
+from homodyne_nlsq._solve import CLOSE, NEAR, Solution, rounding_of
+
+# Renewals of the weights; each takes away half of the distance or more.
+_RENEWALS = 60
+# Share of the last change of the optimum to which the next weights are solved for: they change again.
+_SHARE = 0.1
+# Distance [standard errors] at which plain least squares hands over.
+HAND_OVER = 0.3
+
+
+def settle(
+    problem: Problem,
+    solution: Solution,
+    local_solver,
+    loss: str,
+    f_scale: float,
+    *,
+    n_free_points: int,
+    max_passes: int,
+    **options,
+) -> tuple[Problem, Solution]:
+    """Go on from a plain least-squares solution to the optimum of a robust cost.
+
+    Plain least squares comes first because outliers do not hide the way from a poor start; weights that are taken there would.
+
+    Parameters
+    ----------
+    problem : Problem
+        Without weights of a loss.
+    solution : Solution
+        Of that problem.
+    local_solver : callable
+        `homodyne_nlsq._solve.solve`, or a function with its arguments.
+    loss, f_scale
+        As in `NLSQConfig`.
+    n_free_points : int
+        Degrees of freedom.
+    max_passes : int
+        Most passes over the data, those of the solution included.
+    **options
+        Passed on to the local solver.
+
+    Returns
+    -------
+    Problem
+        With the last weights.
+    Solution
+        Of that problem, all passes added up. Not converged where the weights did not settle.
+    """
+    first, passes = solution.first, solution.passes
+    moved, gained, close, settled = np.inf, np.inf, HAND_OVER, False
+    for _ in range(_RENEWALS):
+        if passes >= max_passes:
+            break
+        at = solution.at
+        problem = replace(
+            problem, reweighting=Reweighting(loss, f_scale, at.physical, at.fit.contrast, at.fit.offset)
+        )
+        solution = local_solver(
+            problem,
+            [at.physical],
+            n_free_points=n_free_points,
+            max_passes=max_passes - passes,
+            close=close,
+            held=solution.held,
+            **options,
+        )
+        passes += solution.passes
+        # How far the renewed weights moved the optimum, contrast and offset included, in standard errors.
+        before = problem.compress_at(solution.first.gram, at.fit).cost
+        last, gained = gained, max(before - solution.at.fit.cost, 0.0)
+        moved = np.sqrt(gained * n_free_points / solution.at.fit.cost) if solution.at.fit.cost > 0 else 0.0
+        close = min(close, max(_SHARE * moved, CLOSE))
+        # Below rounding the changes neither end nor mean anything.
+        settled = moved < CLOSE or (gained < rounding_of(solution.at) and gained > last / 2)
+        if settled:
+            break
+    converged = solution.converged and (settled or (moved < NEAR and close <= NEAR))
+    message = solution.message
+    if solution.converged and not converged:
+        message = f"stopped at max_iterations ({max_passes} passes over the data) before the weights of the {loss} loss settled"
+    return problem, replace(
+        solution,
+        first=first,
+        passes=passes,
+        converged=converged,
+        distance=max(solution.distance, moved),
+        message=message,
+    )
