@@ -3,10 +3,15 @@
 A power law plus a constant, r(t) = r0 t^p + r_off, has nearly interchangeable parameters. What data determine is the rate in
 the middle of the window and its slope there, so at t_ref = √(dt · t_max)
 
-    J = r0 t_ref^p + r_off,      s = d log r / d log t = p r0 t_ref^p / J,      w = log(r0 t_ref^p / J)
+    J = r0 t_ref^p + r_off,      s = d log r / d log t = p r0 t_ref^p / J,      v = J / (r0 t_ref^p)
 
-with inverse p = s e^-w, r0 = J e^w t_ref^-p, r_off = J (1 - e^w). Log J, s and w are of order one and far less correlated
-(measured: condition number 3.7e4 to 87). They need J > 0 and r0 > 0, and a box of natural parameters is not a box in them;
+with inverse p = s v, r0 = J / v t_ref^-p, r_off = J (1 - 1/v). Log |J|, s and y = arsinh v are of order one and far less correlated than
+the natural parameters (measured with log v in place of y: condition number 3.7e4 to 87). In them
+
+    r(t) = J [1 + ((t / t_ref)^(s v) - 1) / v]
+
+is regular at v = 0, where it is the logarithm J [1 + s log(t / t_ref)] and r0 and r_off are infinite: data that cannot tell a small exponent
+from none have their valley there. They need J and r0 other than zero, and a box of natural parameters is not a box in them;
 where a parameter is fixed or a bound is active, natural parameters serve, on a log scale where they are positive by their bounds.
 """
 
@@ -62,35 +67,45 @@ class LogCoordinate:
 
 @dataclass(frozen=True)
 class RateCoordinates:
-    """(log J, s, w) of a power law with offset, about the time ``t_ref`` [s]."""
+    """(log |J|, s, arsinh v) of a power law with offset, about the time ``t_ref`` [s].
+
+    Parameters
+    ----------
+    t_ref : float
+        Positive time [s].
+    sign : {1.0, -1.0}
+        Of J, the total rate at ``t_ref``.
+    """
 
     t_ref: float
+    sign: float = 1.0
 
     def represents(self, values: Sequence[float]) -> bool:
-        """Whether rate at 1 s, exponent and offset have such coordinates: positive power part and positive total."""
+        """Whether rate at 1 s, exponent and offset have such coordinates: a power part, and a total of the sign."""
         r0, p, offset = values
-        power = r0 * self.t_ref**p  # may underflow where r0 alone is positive
-        return bool(power > 0 and np.isfinite(power) and power + offset > 0)
+        power = r0 * self.t_ref**p  # may underflow where r0 alone does not vanish
+        return bool(power != 0 and np.isfinite(power) and self.sign * (power + offset) > 0)
 
     def from_natural(self, values):
         r0, p, offset = values
         power = r0 * self.t_ref**p
         total = power + offset
-        return np.array([np.log(total), p * power / total, np.log(power / total)])
+        return np.array([np.log(self.sign * total), p * power / total, np.arcsinh(total / power)])
 
     def to_natural(self, u):
-        total, p = np.exp(u[0]), u[1] * np.exp(-u[2])
-        return np.array([total * np.exp(u[2]) * self.t_ref**-p, p, -total * np.expm1(u[2])])
+        total, v = self.sign * np.exp(u[0]), np.sinh(u[2])
+        p = u[1] * v
+        return np.array([total / v * self.t_ref**-p, p, total * (1 - 1 / v)])
 
     def tangent(self, u):
-        total, share = np.exp(u[0]), np.exp(u[2])
-        r0, p, offset = self.to_natural(u)
+        total, v, dv = self.sign * np.exp(u[0]), np.sinh(u[2]), np.cosh(u[2])
+        r0, _, offset = self.to_natural(u)
         log_ref = np.log(self.t_ref)
         return np.array(
             [
-                [r0, -r0 * log_ref / share, r0 * (1 + log_ref * p)],
-                [0.0, 1 / share, -p],
-                [offset, 0.0, -total * share],
+                [r0, -r0 * log_ref * v, -r0 * (1 / v + log_ref * u[1]) * dv],
+                [0.0, v, u[1] * dv],
+                [offset, 0.0, total / v**2 * dv],
             ]
         )
 

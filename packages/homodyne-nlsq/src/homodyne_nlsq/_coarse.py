@@ -1,7 +1,8 @@
 """A few hundred averages of each map that keep fast and slow decays: for start values only.
 
-Lags are taken on a logarithmic scale (single lags where the decay may be fast), ages in a few blocks, and C2 is averaged over
-neighbouring lags and ages. The model is evaluated at the middle of each average, so the optimum is near that of the data and not on it.
+Lags and ages are taken on a logarithmic scale (single ones where the decay or the rates may change fast), and C2 is averaged over
+neighbouring lags and ages. The model is averaged over two lags and two ages, at the mean of those that went in plus and minus their standard
+deviation, which is exact where it is a cubic: the optimum is near that of the data, not on it.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ import numpy as np
 from homodyne_model import Compression, ScalingBounds, TwoTimeModel, compress
 from homodyne_nlsq._problem import Problem
 
-_AGES = 12
+# Blocks of ages a bin: the rates are power laws of the age.
+_AGES = 16
 # Averaged lags a bin: beyond, neighbouring lags add little that is new.
 _LAGS = 8
 
@@ -28,8 +30,8 @@ class CoarseProblem:
     ----------
     model : TwoTimeModel
         Geometry and choices.
-    later, earlier : (n_bins,)
-        Frame indices, not whole numbers, of the middle of the averages.
+    later, earlier : (4, n_bins)
+        Frame indices, not whole numbers, at which the model is averaged.
     c2 : (n_phi, n_bins)
         Averages.
     weights : (n_phi, n_bins)
@@ -58,10 +60,12 @@ class CoarseProblem:
             sums = [_averaged(np.asarray(maps.c2), maps.weights, b) for b in bins]
             for sum_, found in zip((total, moment), np.concatenate(sums, axis=2), strict=True):
                 sum_[angles] += weight * found
+        lag = np.concatenate([np.broadcast_to(b.lag_nodes, (4, len(b.edges) - 1)) for b in bins], axis=1)
+        age = np.concatenate([b.age_nodes for b in bins], axis=1)
         return cls(
             problem.model,
-            np.concatenate([b.earlier + b.lags.mean() for b in bins]),
-            np.concatenate([b.earlier for b in bins]),
+            age + lag,
+            age,
             np.divide(moment, total, out=np.ones_like(moment), where=total > 0),
             total,
             problem.scaling,
@@ -86,14 +90,15 @@ class CoarseProblem:
     def costs(self, candidates) -> np.ndarray:
         """χ² of many sets of physical parameters (n_candidates, n_physical), contrast and offset solved for; inf where not finite.
 
-        Offsets are left free and contrasts are clipped to their box: a ranking, not the exact bounded minimum.
+        Offsets are left free, contrasts are clipped to their box, and the model is taken at the middle of each average: a ranking, not the exact
+        bounded minimum.
         """
         box = self.scaling.arrays(self.model.n_phi)[:, 0]
         cost = _costs(
             self.model,
             jnp.asarray(candidates),
-            self.later,
-            self.earlier,
+            self.later.mean(axis=0, keepdims=True),
+            self.earlier.mean(axis=0, keepdims=True),
             self.c2,
             self.weights,
             box,
@@ -109,19 +114,29 @@ class _Bin(NamedTuple):
     edges: np.ndarray
 
     @property
-    def earlier(self) -> np.ndarray:
-        """Middle of each block."""
-        return (self.edges[:-1] + self.edges[1:] - 1) / 2
+    def lag_nodes(self) -> np.ndarray:
+        """Lags at which the model is averaged, (4, 1)."""
+        return (self.lags.mean() + np.array([-1, 1, -1, 1]) * self.lags.std())[:, None]
+
+    @property
+    def age_nodes(self) -> np.ndarray:
+        """Earlier frames at which the model is averaged, (4, n_blocks)."""
+        size = np.diff(self.edges)
+        middle = (self.edges[:-1] + self.edges[1:] - 1) / 2
+        return middle + np.array([-1, -1, 1, 1])[:, None] * np.sqrt((size**2 - 1) / 12)
 
 
 def _bins(n_t: int) -> list[_Bin]:
-    """Bins that widen with the lag."""
+    """Bins that widen with the lag, of blocks that widen with the age."""
     bins, first = [], 1
     while first < n_t:
         last = min(n_t - 1, max(first, int(first * 1.25)))
         lags = np.unique(np.linspace(first, last, min(_LAGS, last - first + 1)).round().astype(int))
-        blocks = max(1, min(_AGES, n_t - last))
-        bins.append(_Bin(lags, np.linspace(0, n_t - last, blocks + 1).round().astype(int)))
+        n_ages = n_t - last
+        edges = np.unique(
+            np.concatenate([[0], np.geomspace(1, n_ages, min(_AGES, n_ages)).round().astype(int)])
+        )
+        bins.append(_Bin(lags, edges))
         first = last + 1
     return bins
 
@@ -140,26 +155,52 @@ def _averaged(c2, weights, bin_: _Bin) -> np.ndarray:
     return sums
 
 
+def _between(model: TwoTimeModel, later, earlier, integral):
+    """Difference of a cumulative integral (..., n_t) between frames that need not be whole."""
+    frames = jnp.arange(model.n_t, dtype=integral.dtype)
+    at = jnp.vectorize(
+        lambda values: jnp.interp(later, frames, values) - jnp.interp(earlier, frames, values),
+        signature="(t)->(n,b)",
+    )
+    return at(integral)
+
+
 def _squared_g1(model: TwoTimeModel, physical, later, earlier):
-    """g1² between frames that need not be whole, (n_phi, n_bins)."""
-    frames = jnp.arange(model.n_t, dtype=physical.dtype)
-
-    def between(integral):
-        return jnp.interp(later, frames, integral) - jnp.interp(earlier, frames, integral)
-
-    decay = jnp.exp(-(model.q**2) * between(model.diffusion_integral(physical).value))
+    """g1² averaged over pairs of frames (n_nodes, n_bins), (n_phi, n_bins)."""
+    decay = jnp.exp(-(model.q**2) * _between(model, later, earlier, model.diffusion_integral(physical).value))
     if not model.sheared:
-        return jnp.broadcast_to(decay, (model.n_phi, len(later)))
-    strain = between(model.shear_integral(physical).value)
-    x = model.shear_phase(physical).scale[:, None] * strain[None]
-    return decay[None] * model.kernel.factor(x) ** 2
+        return jnp.broadcast_to(decay.mean(0), (model.n_phi, later.shape[1]))
+    strain = _between(model, later, earlier, model.shear_integral(physical).value)
+    x = model.shear_phase(physical).scale[:, None, None] * strain[None]
+    return (decay[None] * model.kernel.factor(x) ** 2).mean(1)
+
+
+def _columns(model: TwoTimeModel, physical, later, earlier):
+    """Derivatives of the averaged g1² by the physical parameters, and itself, (n_physical + 1, n_phi, n_bins)."""
+    diffusion = model.diffusion_integral(physical)
+    decay = jnp.exp(-(model.q**2) * _between(model, later, earlier, diffusion.value))
+    basis = _between(model, later, earlier, diffusion.derivatives)
+    shape = model.n_phi, later.shape[1]
+    if not model.sheared:
+        columns = jnp.concatenate([-(model.q**2) * decay[None] * basis, decay[None]]).mean(1)
+        return jnp.broadcast_to(columns[:, None], (len(columns), *shape))
+    shear = model.shear_integral(physical)
+    strain = _between(model, later, earlier, shear.value)
+    phase = model.shear_phase(physical)
+    x = phase.scale[:, None, None] * strain[None]
+    factor, slope = jax.jvp(lambda x: model.kernel.factor(x) ** 2, (x,), (jnp.ones_like(x),))
+    f, v = decay[None] * factor, decay[None] * slope
+    strain_basis = _between(model, later, earlier, shear.derivatives)
+    by_diffusion = -(model.q**2) * jnp.einsum("anb,knb->kab", f, basis) / len(later)
+    by_shear = jnp.einsum("a,anb,knb->kab", phase.scale, v, strain_basis) / len(later)
+    by_phi0 = jnp.einsum("a,anb,nb->ab", phase.slope, v, strain) / len(later)
+    return jnp.concatenate([by_diffusion, by_shear, by_phi0[None], f.mean(1)[None]])
 
 
 @jax.jit
 def _gram(model, physical, later, earlier, c2, weights):
-    f = _squared_g1(model, physical, later, earlier)
-    derivatives = jax.jacfwd(_squared_g1, argnums=1)(model, physical, later, earlier)
-    columns = jnp.concatenate([jnp.moveaxis(derivatives, -1, 0), jnp.stack([f, jnp.ones_like(f), c2 - 1])])
+    columns = _columns(model, physical, later, earlier)
+    columns = jnp.concatenate([columns, jnp.stack([jnp.ones_like(c2), c2 - 1])])
     return jnp.einsum("kab,lab,ab->akl", columns, columns, weights)
 
 

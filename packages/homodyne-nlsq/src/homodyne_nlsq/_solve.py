@@ -91,6 +91,10 @@ class NotFiniteError(Exception):
     """The model is not finite at the start values."""
 
 
+class _Close(Exception):
+    """The optimum is as close as it has to be."""
+
+
 class OutOfPasses(Exception):
     """The permitted number of passes is used up."""
 
@@ -343,15 +347,14 @@ def _descend(
 
     def residual(u):
         found = at(u)
-        # SciPy's trust region shrinks when a trial is not finite.
-        return np.full(coordinates.size + 1, np.nan) if found is None else compressed(u, found).residual
-
-    def is_close() -> bool:
-        return distance_to_optimum(evaluate.best, free, n_free_points)[0] < evaluate.close
-
-    def stop_where_close(intermediate_result):
-        if is_close():
-            raise StopIteration
+        if found is None:  # SciPy's trust region shrinks when a trial is not finite
+            return np.full(coordinates.size + 1, np.nan)
+        # Near the optimum rounding decides whether χ² falls, and the trust region would try again and again.
+        no_worse = found.fit.cost <= evaluate.best.fit.cost + rounding_of(found)
+        if no_worse and distance_to_optimum(found, free, n_free_points)[0] < evaluate.close:
+            evaluate.best = found
+            raise _Close
+        return compressed(u, found).residual
 
     if coordinates.size == 0:
         return True
@@ -361,22 +364,22 @@ def _descend(
             u0 = coordinates.from_natural(evaluate.best.physical)
         if box is not None:
             u0 = np.clip(u0, *box)
-        # On a wall and put outside by rounding, or a rate lost to it.
-        if not np.isfinite(u0).all() or at(u0) is None:
-            return False
         before = evaluate.best.fit.cost
-        least_squares(
-            residual,
-            u0,
-            lambda u: compressed(u, at(u)).jacobian,
-            bounds=(-np.inf, np.inf) if box is None else box,
-            method="trf",
-            x_scale="jac",
-            max_nfev=max(1, last_pass - evaluate.passes),
-            callback=stop_where_close,
-            **{name: max(value * tightening, 4e-16) for name, value in tolerances.items()},
-        )
-        if is_close():
+        try:
+            # On a wall and put outside by rounding, or a rate lost to it.
+            if not np.isfinite(u0).all() or not np.isfinite(residual(u0)).all():
+                return False
+            least_squares(
+                residual,
+                u0,
+                lambda u: compressed(u, at(u)).jacobian,
+                bounds=(-np.inf, np.inf) if box is None else box,
+                method="trf",
+                x_scale="jac",
+                max_nfev=max(1, last_pass - evaluate.passes),
+                **{name: max(value * tightening, 4e-16) for name, value in tolerances.items()},
+            )
+        except _Close:
             return True
         if evaluate.best.fit.cost >= before or evaluate.passes >= last_pass:
             return False
@@ -424,9 +427,10 @@ def _rate_coordinates(model, physical, free) -> Coordinates:
     """Rate coordinates for power laws that are entirely free, natural ones for the rest."""
     t_ref = float(np.sqrt(model.dt * model.t[-1]))
     blocks, taken = [], np.zeros(len(physical), dtype=bool)
-    for group in ((0, 1, 2), (3, 4, 5)):
-        block = RateCoordinates(t_ref)
-        if len(physical) > group[-1] and all(free[list(group)]) and block.represents(physical[list(group)]):
+    for group in ((0, 1, 2), (3, 4, 5))[: len(physical) // 3]:
+        rate0, exponent, offset = physical[list(group)]
+        block = RateCoordinates(t_ref, 1.0 if rate0 * t_ref**exponent + offset > 0 else -1.0)
+        if all(free[list(group)]) and block.represents(physical[list(group)]):
             blocks.append((group, block))
             taken[list(group)] = True
     for k in np.flatnonzero(free & ~taken):

@@ -12,7 +12,11 @@ from homodyne_nlsq._solve import Progress, solve
 
 _CANDIDATES = 4096
 _REFINED = 8
+# Candidates beside the best one that must meet there.
+_AGREED = 2
 _PASSES = 400
+# Evaluations after which candidates are compared, before the best ones go on.
+_FIRST_PASSES = 30
 # Relative difference of χ² below which two candidates ended at the same optimum.
 _SAME = 1e-6
 # An exponent of exactly zero hides the offset: the two are degenerate there.
@@ -83,22 +87,27 @@ def start_from_data(
     candidates = np.clip(_candidates(coarse.model, seed), *drawn_in(bounds, 1e-3).T)
     candidates[:, is_known] = known[is_known]
     cost = coarse.costs(candidates)
+    held = fixed | is_known
+    begun = [
+        _refined(coarse, candidates[k], held, bounds, progress, _FIRST_PASSES)
+        for k in _distinct(candidates, cost)
+    ]
     best = Start(candidates[int(np.argmin(cost))], np.inf, False)
     agreed = 0
-    for k in _distinct(candidates, cost):
-        found = _refined(coarse, candidates[k], fixed | is_known, bounds, progress)
+    for begin in sorted(begun, key=lambda start: start.cost):
+        found = begin if begin.inside else _refined(coarse, begin.physical, held, bounds, progress)
         agreed += found.inside and abs(found.cost - best.cost) <= _SAME * best.cost < np.inf
         if found.cost < best.cost * (1 - _SAME):
             agreed = 0
         if found.cost < best.cost:
             best = found
-        if agreed == 2:
-            break  # three candidates met at the best optimum so far, away from all bounds
+        if agreed == _AGREED:
+            break  # so many candidates met at the best optimum so far, away from all bounds
     return best
 
 
-def _refined(coarse: CoarseProblem, start, held, bounds, progress) -> Start:
-    """The optimum of the averages that a start leads to; parameters that are held keep their start value."""
+def _refined(coarse: CoarseProblem, start, held, bounds, progress, max_passes: int = _PASSES) -> Start:
+    """The optimum of the averages that a start leads to, or where it is after some passes; held parameters keep their start value."""
     n_free = max(1, coarse.n_bins - 2 * coarse.model.n_phi - int((~held).sum()))
     found = solve(
         coarse,
@@ -106,7 +115,7 @@ def _refined(coarse: CoarseProblem, start, held, bounds, progress) -> Start:
         bounds,
         held,
         n_free_points=n_free,
-        max_passes=_PASSES,
+        max_passes=max_passes,
         progress=progress,
         stage="start values",
     )
@@ -128,7 +137,7 @@ def _candidates(model, seed: int) -> np.ndarray:
         u = np.empty((len(unit), 3))
         u[:, 0] = np.log(slowest) + unit[:, 0] * np.log(fastest / slowest)
         u[:, 1] = -1.5 + 3 * unit[:, 1]
-        u[:, 2] = -1 + 1.3 * unit[:, 2]
+        u[:, 2] = np.arcsinh(np.exp(1 - 1.3 * unit[:, 2]))
         u[:, 1] += np.where(np.abs(u[:, 1]) < _NOT_ZERO, _NOT_ZERO, 0)
         return np.array([block.to_natural(row) for row in u])
 
