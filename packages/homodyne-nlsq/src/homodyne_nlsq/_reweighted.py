@@ -78,9 +78,10 @@ def settle(
         before = problem.compress_at(solution.first.gram, at.fit).cost
         last, gained = gained, max(before - solution.at.fit.cost, 0.0)
         moved = np.sqrt(gained * n_free_points / solution.at.fit.cost) if solution.at.fit.cost > 0 else 0.0
-        close = min(close, max(_SHARE * moved, CLOSE))
         # Below rounding the changes neither end nor mean anything.
-        settled = moved < CLOSE or (gained < rounding_of(solution.at) and gained > last / 2)
+        still = moved < CLOSE or (gained < rounding_of(solution.at) and gained > last / 2)
+        settled = still and close <= CLOSE
+        close = CLOSE if still else min(close, max(_SHARE * moved, CLOSE))
         if settled:
             break
     converged = solution.converged and (settled or (moved < NEAR and close <= NEAR))
