@@ -17,9 +17,11 @@ from homodyne_model import Compression, ScalingBounds, TwoTimeModel, compress
 from homodyne_nlsq._problem import Problem
 
 # Blocks of ages a bin: the rates are power laws of the age.
-_AGES = 16
+_AGES = 12
 # Averaged lags a bin: beyond, neighbouring lags add little that is new.
 _LAGS = 8
+# Averages that candidates are ranked on, about: every so many of them.
+_RANKED = 150
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,17 +92,18 @@ class CoarseProblem:
     def costs(self, candidates) -> np.ndarray:
         """χ² of many sets of physical parameters (n_candidates, n_physical), contrast and offset solved for; inf where not finite.
 
-        Offsets are left free, contrasts are clipped to their box, and the model is taken at the middle of each average: a ranking, not the exact
-        bounded minimum.
+        Offsets are left free, contrasts are clipped to their box, some averages are left out, and the model is taken at their middle: a
+        ranking, not the exact bounded minimum.
         """
         box = self.scaling.arrays(self.model.n_phi)[:, 0]
+        some = slice(None, None, max(1, round(self.c2.shape[1] / _RANKED)))
         cost = _costs(
             self.model,
             jnp.asarray(candidates),
-            self.later.mean(axis=0, keepdims=True),
-            self.earlier.mean(axis=0, keepdims=True),
-            self.c2,
-            self.weights,
+            self.later.mean(axis=0, keepdims=True)[:, some],
+            self.earlier.mean(axis=0, keepdims=True)[:, some],
+            self.c2[:, some],
+            self.weights[:, some],
             box,
             self.common_scaling,
         )

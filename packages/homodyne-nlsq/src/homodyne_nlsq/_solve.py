@@ -459,5 +459,5 @@ def _box_of(coordinates: Coordinates, bounds) -> tuple[np.ndarray, np.ndarray]:
     """Bounds in natural coordinates taken one by one."""
     with np.errstate(divide="ignore"):
         pairs = [block.from_natural(bounds[list(indices)].ravel()) for indices, block in coordinates.blocks]
-    lower, upper = np.array(pairs).T
+    lower, upper = np.reshape(pairs, (-1, 2)).T
     return lower, upper

@@ -16,7 +16,7 @@ _REFINED = 8
 _AGREED = 2
 _PASSES = 400
 # Evaluations after which candidates are compared, before the best ones go on.
-_FIRST_PASSES = 30
+_FIRST_PASSES = 15
 # Relative difference of χ² below which two candidates ended at the same optimum.
 _SAME = 1e-6
 # An exponent of exactly zero hides the offset: the two are degenerate there.
