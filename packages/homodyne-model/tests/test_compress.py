@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.linalg import block_diag, null_space
+from scipy.optimize import nnls
 
 from homodyne_model import (
     ModelError,
     RateCoordinates,
+    ScalingBasis,
     ScalingBounds,
+    ScalingPenalty,
     ScalingState,
     compress,
     compress_at,
@@ -24,7 +28,7 @@ from homodyne_model import (
     normal_equations,
     with_angle_weights,
 )
-from homodyne_model._compress import _solve_in_box
+from homodyne_model._scaling_solve import _solve_in_box
 from homodyne_model.testing import colloid, rheometer_flow
 
 N_T = 24
@@ -44,23 +48,36 @@ class Points:
         self.f, self.slope, self.y = f[use], slope[use], c2[use]
         self.n_phi = made.model.n_phi
 
-    def scaling_columns(self, common):
-        angle = np.zeros_like(self.angle) if common else self.angle
-        one = np.eye(1 if common else self.n_phi)[angle]
-        return np.concatenate([self.f[:, None] * one, one], axis=1)
+    def scaling_columns(self, basis):
+        basis = basis[self.angle]
+        return np.concatenate([self.f[:, None] * basis, basis], axis=1)
 
-    def fit(self, common=False, held=None):
-        """Free scaling by dense least squares; ``held`` are (columns that are held, their values)."""
-        columns = self.scaling_columns(common)
-        held = np.full(columns.shape[1], np.nan) if held is None else held
-        free = np.isnan(held)
-        rest = self.y - columns[:, ~free] @ held[~free]
-        solution = held.copy()
-        solution[free] = np.linalg.lstsq(columns[:, free], rest)[0]
-        residual = columns @ solution - self.y
-        n = len(solution) // 2
-        contrast = np.broadcast_to(solution[:n], self.n_phi)[self.angle]
-        return solution, residual, contrast[:, None] * self.slope, columns[:, free], free
+    def fit(self, basis=None, held=None, penalty=None):
+        """Free scaling by dense least squares: per-angle values, residual, physical and free scaling columns, directions.
+
+        ``held`` are per-angle values, NaN where they are free. Rows of a penalty follow those of the points.
+        """
+        basis = np.eye(self.n_phi) if basis is None else basis
+        both = block_diag(basis, basis)
+        columns, y = self.scaling_columns(basis), self.y
+        slope = self.slope
+        if penalty is not None:
+            values, vectors = np.linalg.eigh(penalty.matrix)
+            root = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
+            columns = np.concatenate([columns, root @ both])
+            y = np.concatenate([y, root @ penalty.center])
+            slope = np.concatenate([slope, np.zeros((len(root), slope.shape[1]))])
+        inside, start = np.eye(both.shape[1]), np.zeros(both.shape[1])
+        if held is not None:
+            rows = ~np.isnan(held)
+            inside, start = null_space(both[rows]), np.linalg.lstsq(both[rows], held[rows])[0]
+        free = columns @ inside
+        values = both @ (start + inside @ np.linalg.lstsq(free, y - columns @ start)[0])
+        coefficients = np.linalg.lstsq(both, values)[0]
+        residual = columns @ coefficients - y
+        contrast = np.zeros(len(y))
+        contrast[: len(self.angle)] = values[: self.n_phi][self.angle]
+        return values, residual, contrast[:, None] * slope, free, both @ inside
 
 
 def problem(kind="flow", seed=0, n_phi=3):
@@ -77,42 +94,76 @@ def assert_hessians_agree(found, expected, tolerance=1e-10):
     assert np.max(np.abs(found - expected) / np.outer(size, size)) < tolerance
 
 
-@pytest.mark.parametrize("common", [False, True])
+def basis_of(mode, made):
+    """None stands for individual scaling too."""
+    return None if mode is None else ScalingBasis(mode, 1).matrix(made.model.phi)
+
+
+def some_penalty(n_phi, rank=None):
+    """Couples all angles; ``rank`` leaves directions without it."""
+    root = np.random.default_rng(n_phi).normal(size=(rank or 2 * n_phi, 2 * n_phi))
+    return ScalingPenalty(3 * root.T @ root, np.repeat([0.25, 1.12], n_phi))
+
+
+MODES = [None, "individual", "fourier", "constant"]
+
+
+def projected_curvature(slope, columns):
+    slope = slope - columns @ np.linalg.lstsq(columns, slope)[0]
+    return slope.T @ slope
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["static", "flow"])
-def test_cost_gradient_and_curvature_of_all_points(kind, common):
-    made, physical, c2, gram = problem(kind)
-    fit = compress(gram, WIDE, common_scaling=common)
+def test_cost_gradient_and_curvature_of_all_points(kind, mode, penalised):
+    made, physical, c2, gram = problem(kind, n_phi=5)
+    basis, penalty = basis_of(mode, made), some_penalty(5, 4) if penalised else None
+    fit = compress(gram, WIDE, basis=basis, penalty=penalty)
     points = Points(made, physical, c2)
-    solution, residual, slope, columns, _ = points.fit(common)
-    n = len(solution) // 2
-    np.testing.assert_allclose(fit.contrast, np.broadcast_to(solution[:n], 3), rtol=1e-9)
-    np.testing.assert_allclose(fit.offset, np.broadcast_to(solution[n:], 3), rtol=1e-9)
+    values, residual, slope, columns, _ = points.fit(basis, penalty=penalty)
+    np.testing.assert_allclose(np.concatenate([fit.contrast, fit.offset]), values, rtol=1e-8)
     assert (fit.state == ScalingState.FREE).all()
-    assert fit.n_scaling == 2 * (1 if common else 3)
+    assert fit.n_scaling == {"fourier": 6, "constant": 2}.get(mode, 10)
     assert fit.cost == pytest.approx(residual @ residual, rel=1e-10)
+    of_points = residual[: len(points.y)]
+    assert fit.cost - fit.penalty == pytest.approx(of_points @ of_points, rel=1e-10)
+    assert (fit.penalty > 0) == penalised
     gradient = slope.T @ residual
     size = np.linalg.norm(slope, axis=0) * np.linalg.norm(residual)
     assert np.max(np.abs(fit.gradient - gradient) / size) < 1e-10
-    projected = slope - columns @ np.linalg.lstsq(columns, slope)[0]
-    assert_hessians_agree(fit.hessian, projected.T @ projected)
+    assert_hessians_agree(fit.hessian, projected_curvature(slope, columns), 1e-9)
 
 
+# Bounds that hold some values and let others free.
+TIGHT = {
+    None: ScalingBounds((0.31, 0.5), (0.5, 1.106)),
+    "fourier": ScalingBounds((0.298, 0.306), (1.1, 1.109)),
+}
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+@pytest.mark.parametrize("mode", [None, "fourier", "constant"])
 @pytest.mark.parametrize("kind", ["static", "flow"])
-def test_gradient_is_that_of_the_reduced_cost(kind):
-    made, physical, c2, _ = problem(kind)
-    # Bounds that hold some coefficients and let others free.
-    bounds = ScalingBounds((0.31, 0.5), (0.5, 1.106))
+def test_gradient_is_that_of_the_reduced_cost(kind, mode, penalised):
+    made, physical, c2, _ = problem(kind, n_phi=5)
+    bounds = TIGHT.get(mode, ScalingBounds((0.31, 0.5), (0.5, 1.2)))
+    basis, penalty = basis_of(mode, made), some_penalty(5) if penalised else None
 
     def cost(p):
-        return compress(normal_equations(made.model, p, c2), bounds)
+        return compress(normal_equations(made.model, p, c2), bounds, basis=basis, penalty=penalty)
 
     fit = cost(physical)
-    assert {ScalingState.FREE, ScalingState.LOWER} <= set(fit.state.ravel())
+    assert ScalingState.FREE in fit.state
+    assert {ScalingState.LOWER, ScalingState.UPPER} & set(fit.state.ravel())
     scale = np.sqrt(np.diag(fit.hessian))
     for k in range(len(physical)):
         step = np.zeros(len(physical))
         step[k] = 1e-4 * np.sqrt(fit.cost) / scale[k]
-        difference = (cost(physical + step).cost - cost(physical - step).cost) / (2 * step[k])
+        sides = [cost(physical + step), cost(physical - step)]
+        # The reduced cost has a kink in its slope where a bound becomes active.
+        assert all((side.state == fit.state).all() for side in sides)
+        difference = (sides[0].cost - sides[1].cost) / (2 * step[k])
         assert 2 * fit.gradient[k] == pytest.approx(difference, abs=2e-4 * scale[k] * np.sqrt(fit.cost))
 
 
@@ -234,7 +285,7 @@ def test_minimum_in_a_box_of_any_columns(f, y, size, box):
 def test_bounded_fit_against_all_active_sets(seed, common):
     made, physical, c2, gram = problem("static", seed)
     bounds = ScalingBounds((0.2, 0.3), (1.1, 1.108) if common else ([1.1, 1.0, 1.11], 1.2))
-    fit = compress(gram, bounds, common_scaling=common)
+    fit = compress(gram, bounds, basis=np.ones((3, 1)) if common else None)
     points = Points(made, physical, c2)
     total = 0.0
     for a in [None] if common else range(3):
@@ -263,11 +314,193 @@ def test_projection_leaves_out_what_is_held():
     np.testing.assert_array_equal(fit.state, expected)
     assert fit.n_scaling == 3
     held = np.array([0.3, np.nan, 0.05, np.nan, 1.1, np.nan])
-    solution, residual, slope, columns, _ = Points(made, physical, c2).fit(held=held)
-    np.testing.assert_allclose(np.concatenate([fit.contrast, fit.offset]), solution, rtol=1e-9)
+    values, residual, slope, columns, _ = Points(made, physical, c2).fit(held=held)
+    np.testing.assert_allclose(np.concatenate([fit.contrast, fit.offset]), values, rtol=1e-9)
     assert fit.cost == pytest.approx(residual @ residual, rel=1e-10)
-    projected = slope - columns @ np.linalg.lstsq(columns, slope)[0]
-    assert_hessians_agree(fit.hessian, projected.T @ projected)
+    assert_hessians_agree(fit.hessian, projected_curvature(slope, columns))
+
+
+def boxes_around(made, seed, width=0.008):
+    """Bounds near the true scaling of every angle, some of them in its way, some equal."""
+    rng = np.random.default_rng(seed)
+    middle = np.stack([made.contrast, made.offset]) + rng.normal(
+        scale=0.3 * width, size=(2, made.model.n_phi)
+    )
+    lower, upper = middle - width, middle + width
+    lower[:, 1], upper[:, 4] = -np.inf, np.inf
+    return ScalingBounds(*zip(lower, upper, strict=True))
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+@pytest.mark.parametrize("seed", [0, 2, 4, 6])
+def test_bounds_of_a_series_hold_at_every_angle(seed, penalised):
+    """First-order conditions at the points: the slope along the coefficients is a push of the bounds that are reached."""
+    made, physical, c2, gram = problem("flow", seed, n_phi=9)
+    basis = ScalingBasis("fourier", 2).matrix(made.model.phi)
+    penalty = some_penalty(9) if penalised else None
+    bounds = boxes_around(made, seed, 0.02)
+    lower, upper = (np.concatenate([bounds.contrast[k], bounds.offset[k]]) for k in (0, 1))
+    fit = compress(gram, bounds, basis=basis, penalty=penalty)
+    values, state = np.concatenate([fit.contrast, fit.offset]), fit.state.T.ravel()
+    assert (values >= lower).all()
+    assert (values <= upper).all()
+    np.testing.assert_array_equal(state == ScalingState.LOWER, values == lower)
+    np.testing.assert_array_equal(state == ScalingState.UPPER, values == upper)
+    held = (state == ScalingState.LOWER) | (state == ScalingState.UPPER)
+    assert held.any()
+    points = Points(made, physical, c2)
+    expected, residual, slope, columns, directions = points.fit(
+        basis, np.where(held, values, np.nan), penalty
+    )
+    np.testing.assert_allclose(values, expected, rtol=1e-8)
+    assert fit.cost == pytest.approx(residual @ residual, rel=1e-9)
+    assert fit.n_scaling == directions.shape[1] == 10 - held.sum()
+    np.testing.assert_array_equal(
+        state == ScalingState.TIED, ~held & (np.abs(directions).max(axis=1, initial=0) < 1e-9)
+    )
+    rows = block_diag(basis, basis)
+    pushes = np.where(state == ScalingState.LOWER, 1.0, -1.0)[:, None] * rows
+    free_columns = points.fit(basis, penalty=penalty)[3]
+    along = free_columns.T @ residual
+    assert nnls(pushes[held].T, along)[1] < 1e-7 * np.linalg.norm(free_columns, axis=0).max() * np.sqrt(
+        fit.cost
+    )
+    # What the bounds hold leaves the curvature and the covariance.
+    assert_hessians_agree(fit.hessian, projected_curvature(slope, columns), 1e-8)
+    found = joint_covariance(gram, fit, [True] * 7, basis=basis, penalty=penalty).quoted()
+    keep = np.concatenate([state == ScalingState.FREE, [True] * 7])
+    dense = dense_covariance(slope, columns, directions)
+    assert_covariances_agree(found[np.ix_(keep, keep)], dense[np.ix_(keep, keep)])
+    assert np.isnan(found[~keep]).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_quadratic_form_finds_what_the_angles_find_alone(seed):
+    """A penalty of zero sends the problem another way, through the active set of all angles at once."""
+    made, _, _, gram = problem("static" if seed % 2 else "flow", seed, n_phi=7)
+    bounds = boxes_around(made, seed)
+    nothing = ScalingPenalty(np.zeros((14, 14)), np.zeros(14))
+    for basis in (None, np.eye(7)[:, [0, 1, 2]][[0, 0, 1, 1, 2, 2, 2]], np.ones((7, 1))):
+        wide = bounds if basis is None else ScalingBounds((0.295, 0.303), (1.1, 1.107))
+        alone, together = (compress(gram, wide, basis=basis, penalty=p) for p in (None, nothing))
+        np.testing.assert_array_equal(together.state, alone.state)
+        np.testing.assert_allclose(together.contrast, alone.contrast, rtol=1e-10)
+        np.testing.assert_allclose(together.offset, alone.offset, rtol=1e-11)
+        assert together.cost == pytest.approx(alone.cost, rel=1e-11)
+        assert_hessians_agree(together.hessian, alone.hessian, 1e-9)
+        free = [True] * len(alone.gradient)
+        covariances = [
+            joint_covariance(gram, alone, free, basis=basis, penalty=p).determined for p in (None, nothing)
+        ]
+        size = np.sqrt(np.maximum(np.diag(covariances[0]), 1e-30))
+        assert np.max(np.abs(covariances[1] - covariances[0]) / np.outer(size, size)) < 1e-6
+
+
+def test_groups_of_angles_share_a_pair():
+    made, physical, c2, gram = problem("flow", n_phi=5)
+    basis = np.array([[1, 0], [0, 1], [1, 0], [0, 1], [0, 1]])
+    fit = compress(gram, WIDE, basis=basis)
+    values, _, slope, columns, _ = Points(made, physical, c2).fit(basis.astype(float))
+    np.testing.assert_allclose(np.concatenate([fit.contrast, fit.offset]), values, rtol=1e-8)
+    assert fit.n_scaling == 4
+    assert_hessians_agree(fit.hessian, projected_curvature(slope, columns))
+
+
+def test_a_stronger_penalty_draws_the_scaling_to_its_center():
+    made, _, _, gram = problem("flow", n_phi=5)
+    center = np.repeat([0.2, 1.2], 5)
+    basis = basis_of("fourier", made)
+    distances = []
+    for strength in (0.0, 1e3, 1e8):
+        fit = compress(gram, WIDE, basis=basis, penalty=ScalingPenalty(strength * np.eye(10), center))
+        distances.append(np.abs(np.concatenate([fit.contrast, fit.offset]) - center).max())
+    assert distances[0] > distances[1] > distances[2]
+    assert distances[2] < 1e-5
+
+
+@pytest.mark.parametrize("value", [0.3, np.linspace(0.28, 0.32, 9)])
+def test_fixed_contrast_at_every_angle(value):
+    made, physical, c2, gram = problem("flow", n_phi=9)
+    basis = ScalingBasis("fourier", 2).matrix(made.model.phi)
+    bounds = ScalingBounds((value, value), (0.0, 2.0))
+    if np.ndim(value):
+        with pytest.raises(
+            ModelError,
+            match=r"contrast is fixed at values that the basis does not hold, by 0\.\d+ at angle \d",
+        ):
+            compress(gram, bounds, basis=basis)
+        return
+    fit = compress(gram, bounds, basis=basis)
+    np.testing.assert_array_equal(fit.state[:, 0], ScalingState.FIXED)
+    np.testing.assert_array_equal(fit.contrast, value)
+    assert fit.n_scaling == 5
+    held = np.concatenate([np.full(9, value), np.full(9, np.nan)])
+    values, residual, slope, columns, _ = Points(made, physical, c2).fit(basis, held)
+    np.testing.assert_allclose(fit.offset, values[9:], rtol=1e-9)
+    assert fit.cost == pytest.approx(residual @ residual, rel=1e-10)
+    assert_hessians_agree(fit.hessian, projected_curvature(slope, columns))
+
+
+@pytest.mark.parametrize("at", [[2], [0, 3, 4, 7], [0, 2, 4, 6, 8]])
+def test_fixed_contrast_at_some_angles_of_a_series(at):
+    made, physical, c2, gram = problem("flow", n_phi=9)
+    basis = ScalingBasis("fourier", 2).matrix(made.model.phi)
+    lower, upper = np.full(9, 0.0), np.full(9, 1.0)
+    lower[at] = upper[at] = 0.29 + 0.002 * np.arange(len(at))
+    fit = compress(gram, ScalingBounds((lower, upper), (0.0, 2.0)), basis=basis)
+    held = np.full(18, np.nan)
+    held[at] = lower[at]
+    values, _, slope, columns, _ = Points(made, physical, c2).fit(basis, held)
+    np.testing.assert_allclose(np.concatenate([fit.contrast, fit.offset]), values, rtol=1e-8)
+    assert (fit.state[at, 0] == ScalingState.FIXED).all()
+    assert fit.n_scaling == 10 - len(at)
+    assert_hessians_agree(fit.hessian, projected_curvature(slope, columns), 1e-9)
+
+
+def test_no_series_within_the_bounds():
+    gram = problem("static", n_phi=5)[3]
+    zigzag = 0.2 + 0.1 * np.array([0, 1, 0, 1, 0])
+    basis = ScalingBasis("fourier", 1).matrix([0.0, 10.0, 20.0, 30.0, 40.0])
+    with pytest.raises(
+        ModelError, match="no contrast and offset of the basis lie within their bounds at every angle"
+    ):
+        compress(gram, ScalingBounds((zigzag, zigzag + 0.01)), basis=basis)
+
+
+def test_angles_without_points_take_their_scaling_from_the_series():
+    made, physical, c2, _ = problem("flow", n_phi=9)
+    c2[[2, 5]] = np.nan
+    gram = np.asarray(normal_equations(made.model, physical, c2))
+    basis = ScalingBasis("fourier", 2).matrix(made.model.phi)
+    fit = compress(gram, WIDE, basis=basis)
+    assert (fit.state == ScalingState.FREE).all()
+    values = Points(made, physical, c2).fit(basis)[0]
+    np.testing.assert_allclose(np.concatenate([fit.contrast, fit.offset]), values, rtol=1e-8)
+    assert np.isfinite(joint_covariance(gram, fit, [True] * 7, basis=basis).quoted()).all()
+
+
+@pytest.mark.parametrize("bounds", [ScalingBounds(), ScalingBounds((0.0, 0.303), (1.0, 1.108))])
+def test_a_series_that_too_few_angles_determine(bounds):
+    """Four angles with points, five coefficients: at the other angles nothing is known."""
+    made, physical, c2, _ = problem("flow", n_phi=9)
+    c2[4:] = np.nan
+    gram = np.asarray(normal_equations(made.model, physical, c2))
+    basis = ScalingBasis("fourier", 2).matrix(made.model.phi)
+    fit = compress(gram, bounds, basis=basis)
+    alone = compress(gram[:4], bounds)
+    np.testing.assert_array_equal(fit.state[:4], alone.state)
+    np.testing.assert_allclose(fit.contrast[:4], alone.contrast, rtol=1e-7)
+    assert fit.cost == pytest.approx(alone.cost, rel=1e-9)
+    assert fit.n_scaling == alone.n_scaling
+    lower, upper = bounds.contrast
+    assert (fit.contrast >= lower).all()
+    assert (fit.contrast <= upper).all()
+    if not (alone.state == ScalingState.FREE).all():
+        return
+    np.testing.assert_array_equal(fit.state[4:], ScalingState.UNDETERMINED)
+    errors = np.diag(joint_covariance(gram, fit, [True] * 7, basis=basis).quoted()).copy()
+    assert np.isfinite(errors[[*range(4), *range(9, 13), *range(18, 25)]]).all()
+    assert np.isnan(errors[[*range(4, 9), *range(13, 18)]]).all()
 
 
 def gram_of(f, slope, y):
@@ -294,7 +527,7 @@ def test_scaling_that_the_data_do_not_determine(f, bounds, contrast, state):
     assert fit.contrast[0] == pytest.approx(contrast)
     assert fit.offset[0] == pytest.approx(1.2 - contrast * f[0])
     assert np.isfinite(fit.residual).all()
-    covariance = joint_covariance(gram_of(f, np.linspace(0, 0.1, 4), y), fit, [True])
+    covariance = joint_covariance(gram_of(f, np.linspace(0, 0.1, 4), y), fit, [True]).quoted()
     np.testing.assert_array_equal(np.isfinite(np.diag(covariance)[:2]), np.array(state) == ScalingState.FREE)
 
 
@@ -307,7 +540,7 @@ def test_an_angle_without_points():
     assert fit.cost == others.cost
     np.testing.assert_allclose(fit.hessian, others.hessian, rtol=1e-12)
     assert fit.n_scaling == 4
-    covariance = joint_covariance(gram, fit, [True] * 3)
+    covariance = joint_covariance(gram, fit, [True] * 3).quoted()
     assert np.isnan(np.diag(covariance)[[1, 4]]).all()
     assert np.isfinite(np.delete(np.diag(covariance), [1, 4])).all()
 
@@ -330,100 +563,102 @@ def test_bounds_may_be_infinite(contrast, best, state):
 # Covariance -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("common", [False, True])
+def assert_covariances_agree(found, expected, tolerance=1e-6):
+    sd = np.sqrt(np.diag(expected))
+    assert np.max(np.abs(found - expected) / np.outer(sd, sd)) < tolerance
+
+
+def dense_covariance(slope, columns, directions, meat=None):
+    """Of per-angle values and physical parameters: V, or V · JᵀwmwJ · V for a diagonal m."""
+    jacobian = np.concatenate([columns, slope], axis=1)
+    size = np.linalg.norm(jacobian, axis=0)
+    inverse = np.linalg.inv((jacobian / size).T @ (jacobian / size))
+    if meat is not None:
+        inverse = inverse @ ((jacobian / size).T @ (meat[:, None] * (jacobian / size))) @ inverse
+    spread = block_diag(directions, np.eye(slope.shape[1])) / size
+    return spread @ inverse @ spread.T
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["static", "flow"])
-def test_covariance_is_the_inverse_of_the_full_curvature(kind, common):
-    made, physical, c2, gram = problem(kind)
-    fit = compress(gram, WIDE, common_scaling=common)
+def test_covariance_is_the_inverse_of_the_full_curvature(kind, mode, penalised):
+    made, physical, c2, gram = problem(kind, n_phi=5)
+    basis, penalty = basis_of(mode, made), some_penalty(5) if penalised else None
+    fit = compress(gram, WIDE, basis=basis, penalty=penalty)
     free = np.ones(len(physical), dtype=bool)
     free[1] = False
-    found = joint_covariance(gram, fit, free, common_scaling=common)
-    _, _, slope, columns, _ = Points(made, physical, c2).fit(common)
-    jacobian = np.concatenate([columns, slope[:, free]], axis=1)
-    size = np.linalg.norm(jacobian, axis=0)
-    inverse = np.linalg.inv((jacobian / size).T @ (jacobian / size)) / np.outer(size, size)
-    n_phi = made.model.n_phi
-    if common:
-        # The vector holds the pair once for every angle.
-        spread = [0] * n_phi + [1] * n_phi + list(range(2, len(inverse)))
-        inverse = inverse[np.ix_(spread, spread)]
-    keep = np.concatenate([np.ones(2 * n_phi, dtype=bool), free])
-    sd = np.sqrt(np.diag(inverse))
-    assert np.max(np.abs(found[np.ix_(keep, keep)] - inverse) / np.outer(sd, sd)) < 1e-6
+    found = joint_covariance(gram, fit, free, basis=basis, penalty=penalty).quoted()
+    _, _, slope, columns, directions = Points(made, physical, c2).fit(basis, penalty=penalty)
+    keep = np.concatenate([np.ones(10, dtype=bool), free])
+    assert_covariances_agree(found[np.ix_(keep, keep)], dense_covariance(slope[:, free], columns, directions))
     assert np.isnan(found[~keep]).all()
     assert np.isnan(found[:, ~keep]).all()
 
 
-@pytest.mark.parametrize("common", [False, True])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["static", "flow"])
-def test_sandwich_of_points_of_unequal_weights(kind, common):
+def test_sandwich_of_points_of_unequal_weights(kind, mode):
     """Angles weighted otherwise than their noise asks for: V B V over the explicit Jacobian."""
-    made, physical, c2, gram = problem(kind)
-    weight = np.array([0.2, 1.0, 3.0, 0.5, 2.0, 1.5])[: len(gram)]
-    fit = compress(with_angle_weights(gram, weight), WIDE, common_scaling=common)
+    made, physical, c2, gram = problem(kind, n_phi=5)
+    basis = basis_of(mode, made)
+    weight = np.array([0.2, 1.0, 3.0, 0.5, 2.0])
+    fit = compress(with_angle_weights(gram, weight), WIDE, basis=basis)
     free = np.ones(len(physical), dtype=bool)
     free[1] = False
     points = Points(made, physical, c2)
-    jacobian = np.zeros((len(points.y), 2 * len(gram) + len(physical)))
-    jacobian[:, : 2 * len(gram)] = points.scaling_columns(False)
-    jacobian[:, 2 * len(gram) :] = fit.contrast[points.angle, None] * points.slope
-    w = weight[points.angle, None]
-    np.testing.assert_allclose(
-        joint_information(with_angle_weights(gram, weight), fit.contrast),
-        jacobian.T @ (w * jacobian),
-        rtol=1e-9,
-        atol=1e-9 * np.abs(jacobian.T @ (w * jacobian)).max(),
+    w = weight[points.angle]
+    jacobian = np.concatenate(
+        [points.scaling_columns(np.eye(5)), fit.contrast[points.angle, None] * points.slope], axis=1
     )
+    expected = jacobian.T @ (w[:, None] * jacobian)
+    information = joint_information(with_angle_weights(gram, weight), fit.contrast)
+    np.testing.assert_allclose(information, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
     found = joint_covariance(
         with_angle_weights(gram, weight),
         fit,
         free,
-        common_scaling=common,
+        basis=basis,
         meat=joint_information(with_angle_weights(gram, weight**2), fit.contrast),
-    )
-    keep = np.concatenate([np.ones(2 * len(gram), dtype=bool), free])
-    spread = np.eye(len(keep))[:, keep]
-    if common:
-        pairs = np.zeros((len(keep), 2))
-        pairs[: len(gram), 0] = pairs[len(gram) : 2 * len(gram), 1] = 1
-        spread = np.concatenate([pairs, spread[:, 2 * len(gram) :]], axis=1)
-    jacobian = jacobian @ spread
-    size = np.linalg.norm(jacobian, axis=0)
-    jacobian /= size
-    inverse = np.linalg.inv(jacobian.T @ (w * jacobian))
-    expected = inverse @ (jacobian.T @ (w**2 * jacobian)) @ inverse / np.outer(size, size)
-    expected = (spread @ expected @ spread.T)[np.ix_(keep, keep)]
-    sd = np.sqrt(np.diag(expected))
-    assert np.max(np.abs(found[np.ix_(keep, keep)] - expected) / np.outer(sd, sd)) < 1e-6
+    ).quoted()
+    basis = np.eye(5) if basis is None else basis
+    root = np.sqrt(w)[:, None]
+    slope = root * jacobian[:, 10:][:, free]
+    expected = dense_covariance(slope, root * points.scaling_columns(basis), block_diag(basis, basis), meat=w)
+    keep = np.concatenate([np.ones(10, dtype=bool), free])
+    assert_covariances_agree(found[np.ix_(keep, keep)], expected)
     assert np.isnan(found[~keep]).all()
 
 
-@pytest.mark.parametrize("common", [False, True])
-def test_compression_at_a_given_scaling(common):
-    made, physical, c2, gram = problem("flow")
-    best = compress(gram, WIDE, common_scaling=common)
-    same = compress_at(gram, best.contrast, best.offset, best.state, common_scaling=common)
+@pytest.mark.parametrize("penalised", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+def test_compression_at_a_given_scaling(mode, penalised):
+    made, physical, c2, gram = problem("flow", n_phi=5)
+    choice = {"basis": basis_of(mode, made), "penalty": some_penalty(5) if penalised else None}
+    best = compress(gram, TIGHT["fourier"] if mode == "fourier" else WIDE, **choice)
+    same = compress_at(gram, best.contrast, best.offset, best.state, **choice)
     assert same.cost == pytest.approx(best.cost, rel=1e-12)
+    assert same.n_scaling == best.n_scaling
     np.testing.assert_allclose(same.hessian, best.hessian, rtol=1e-12)
-    off = compress_at(gram, best.contrast + 0.01, best.offset - 0.02, best.state, common_scaling=common)
+    off = compress_at(gram, best.contrast + 0.01, best.offset - 0.02, best.state, **choice)
     points = Points(made, physical, c2)
     residual = off.offset[points.angle] + off.contrast[points.angle] * points.f - points.y
-    assert off.cost == pytest.approx(residual @ residual, rel=1e-12)
+    away = np.concatenate([off.contrast, off.offset]) - np.repeat([0.25, 1.12], 5)
+    extra = away @ choice["penalty"].matrix @ away if penalised else 0.0
+    assert off.penalty == pytest.approx(extra, rel=1e-12)
+    assert off.cost == pytest.approx(residual @ residual + extra, rel=1e-12)
 
 
 def test_covariance_leaves_out_scaling_that_is_held():
     made, physical, c2, gram = problem("static")
     bounds = ScalingBounds(([0.3, 0.0, 0.0], [0.3, 1.0, 0.05]), (0.5, 1.5))
     fit = compress(gram, bounds)
-    found = joint_covariance(gram, fit, [True, True, True])
+    found = joint_covariance(gram, fit, [True, True, True]).quoted()
     held = np.array([0.3, np.nan, 0.05, np.nan, np.nan, np.nan])
-    _, _, slope, columns, free = Points(made, physical, c2).fit(held=held)
-    jacobian = np.concatenate([columns, slope], axis=1)
-    size = np.linalg.norm(jacobian, axis=0)
-    inverse = np.linalg.inv((jacobian / size).T @ (jacobian / size)) / np.outer(size, size)
-    keep = np.concatenate([free, [True] * 3])
-    sd = np.sqrt(np.diag(inverse))
-    assert np.max(np.abs(found[np.ix_(keep, keep)] - inverse) / np.outer(sd, sd)) < 1e-6
+    _, _, slope, columns, directions = Points(made, physical, c2).fit(held=held)
+    keep = np.concatenate([np.isnan(held), [True] * 3])
+    expected = dense_covariance(slope, columns, directions)
+    assert_covariances_agree(found[np.ix_(keep, keep)], expected[np.ix_(keep, keep)])
     assert np.isnan(found[~keep]).all()
 
 
@@ -433,8 +668,8 @@ def test_errors_of_the_scaling_beside_a_degenerate_pair():
     physical = np.array([1e4, 0.0, 50.0])
     gram = np.asarray(normal_equations(made.model, physical, made.noisy_maps(0.05, seed=0)))
     fit = compress(gram, WIDE)
-    found = joint_covariance(gram, fit, [True, True, True])
-    one = joint_covariance(gram, fit, [True, True, False])
+    found = joint_covariance(gram, fit, [True, True, True]).quoted()
+    one = joint_covariance(gram, fit, [True, True, False]).quoted()
     assert np.isnan(np.diag(found)[[6, 8]]).all()
     assert np.isfinite(found[7, 7])
     np.testing.assert_allclose(found[:6, :6], one[:6, :6], rtol=1e-6, atol=1e-9)
@@ -447,8 +682,8 @@ def test_too_few_points_for_the_scaling():
     slope = np.array([[-0.1, -0.3, -0.25], [0.02, 0.15, 0.3], [-0.1, 0.4, 0.1]])
     gram = gram_of(f, slope, np.array([1.2, 1.1, 1.07]))
     fit = compress(gram, WIDE)
-    assert np.isnan(np.diag(joint_covariance(gram, fit, [True] * 3))).all()
-    known = joint_covariance(gram, fit, [True, False, False])
+    assert np.isnan(np.diag(joint_covariance(gram, fit, [True] * 3).quoted())).all()
+    known = joint_covariance(gram, fit, [True, False, False]).quoted()
     assert np.isfinite(np.diag(known)[:3]).all()
 
 
@@ -491,9 +726,21 @@ def test_in_coordinates_keeps_cost_and_transforms_the_rest():
         ),
         (
             lambda: compress(
-                np.zeros((2, 6, 6)), ScalingBounds(([0.0, 0.5], [0.4, 1.0])), common_scaling=True
+                np.zeros((2, 6, 6)), ScalingBounds(([0.0, 0.5], [0.4, 1.0])), basis=np.ones((2, 1))
             ),
-            "bounds of the angles have no common contrast and offset",
+            r"bounds of the angles have no common contrast and offset: they meet in \[\[0.5, 0.4\], \[0.5, 1.5\]\]",
+        ),
+        (
+            lambda: compress(np.zeros((2, 6, 6)), basis=np.ones(2)),
+            r"basis has shape \(2,\); expected finite numbers \(2, n_coef\)",
+        ),
+        (
+            lambda: compress(np.zeros((2, 6, 6)), basis=[[1.0, 2.0], [2.0, 4.0]]),
+            "basis has 2 columns, but the 2 angles tell only 1 of them apart",
+        ),
+        (
+            lambda: compress(np.zeros((2, 6, 6)), penalty=some_penalty(3)),
+            "penalty is one on 6 values; expected 4, contrast and offset of 2 angles",
         ),
     ],
 )

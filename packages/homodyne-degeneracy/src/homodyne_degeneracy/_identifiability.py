@@ -5,12 +5,47 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from homodyne_degeneracy._advice import advice_on
+from homodyne_degeneracy.errors import DegeneracyError
 from homodyne_model import determined_directions, invert_identifiable
 
 # Above this correlation two parameters are all but interchangeable: their errors are 3 times those with the other known.
 STRONG_CORRELATION = 0.95
 # Entries of a direction (in units of each parameter's own scale) smaller than this share of the largest are left out of its words.
 _SHARE_NAMED = 0.2
+# A combination whose error, in units of the parameters themselves, exceeds this is weak.
+_WEAK = 0.5
+# Share of a lost direction above which a combination is lost with it.
+_TAKES_PART = 1e-6
+
+# Power laws: amplitude, exponent and constant.
+_RATES = {"D_offset": ("D0", "alpha"), "gamma_dot_t_offset": ("gamma_dot_t0", "beta")}
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A linear combination of parameters, each in its own unit of order one.
+
+    Amplitudes count in shares of themselves, offsets in shares of the power law beside them, exponents as they are, angles in radians.
+
+    Attributes
+    ----------
+    weights : tuple of (str, float)
+        Parameters and their weights, the largest first and +1; small ones are left out.
+    error : float
+        Standard error of the combination, infinite where the data do not determine it.
+    words : str
+        The combination, written out.
+    """
+
+    weights: tuple[tuple[str, float], ...]
+    error: float
+    words: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters that take part."""
+        return tuple(name for name, _ in self.weights)
 
 
 @dataclass(frozen=True)
@@ -29,6 +64,10 @@ class Identifiability:
         Pairs with a correlation above 0.95 in size, strongest first.
     poorly_known : tuple of (str, float)
         Parameters whose standard error exceeds their size, with the ratio.
+    combinations : tuple of Combination
+        Independent combinations that span the free parameters, the least known first.
+    advice : tuple of str
+        Which parameter to fix, or which measurement would separate what is not separated.
     """
 
     names: tuple[str, ...]
@@ -36,9 +75,21 @@ class Identifiability:
     undetermined: tuple[tuple[str, ...], ...]
     correlated: tuple[tuple[str, str, float], ...]
     poorly_known: tuple[tuple[str, float], ...]
+    combinations: tuple[Combination, ...]
+    advice: tuple[str, ...]
+
+    @property
+    def weak(self) -> tuple[Combination, ...]:
+        """Combinations that are hardly known or not at all, the least known first."""
+        return tuple(c for c in self.combinations if c.error > _WEAK)
+
+    @property
+    def stiff(self) -> Combination | None:
+        """The best known combination; None where nothing is free."""
+        return self.combinations[-1] if self.combinations else None
 
     def sentences(self) -> list[str]:
-        """The findings in words, the worst first; empty when every parameter is determined by itself."""
+        """What is wrong, in words, the worst first; empty when every parameter is determined by itself."""
         said = [
             f"The data do not determine {_listed(group)} {'separately' if len(group) > 1 else 'at all'}: fix "
             f"{'one of them' if len(group) > 1 else 'it'}, or rely on the curves over time."
@@ -54,32 +105,62 @@ class Identifiability:
         ]
         return said
 
+    def report(self) -> list[str]:
+        """Everything in words: what is wrong, the weak combinations and the best known one, and what would help."""
+        said = self.sentences()
+        for combination in self.weak:
+            known = "not at all" if np.isinf(combination.error) else f"to ±{combination.error:.2g} only"
+            said.append(f"Weak combination: {combination.words}, known {known}.")
+        if self.stiff is not None and np.isfinite(self.stiff.error):
+            said.append(f"Best known combination: {self.stiff.words}, to ±{self.stiff.error:.2g}.")
+        return [*said, *self.advice]
 
-def identifiability(hessian, names: Sequence[str], values, free, noise: float = 1.0) -> Identifiability:
+
+def identifiability(
+    hessian,
+    names: Sequence[str] | None = None,
+    values=None,
+    free=None,
+    noise: float | None = None,
+    *,
+    covariance=None,
+    t_ref: float | None = None,
+) -> Identifiability:
     """Analyse the curvature of χ² at the optimum.
 
     Parameters
     ----------
-    hessian : array_like, (n, n)
-        Reduced curvature JᵀwJ, contrast and offset eliminated.
+    hessian : array_like (n, n), or a result
+        Reduced curvature JᵀwJ, contrast and offset eliminated. Or the result of a fit, an object with ``hessian``, ``physical_names``,
+        ``parameters``, ``at_bound``, ``fixed``, ``sigma_source``, ``reduced_chi_squared``, ``covariance`` and ``t``, such as
+        `homodyne_nlsq.OptimizationResult`; it gives all that follows.
     names : sequence of str
         Names of the n parameters.
     values : array_like, (n,)
         Best values.
     free : array_like of bool, (n,)
         Parameters that were fitted and are not at a bound.
-    noise : float
-        What the inverse curvature is multiplied with (1 where σ was given, else the reduced χ²).
+    noise : float, optional
+        What the inverse curvature is multiplied with (1, the default, where σ was given, else the reduced χ²).
+    covariance : array_like, (n, n), optional
+        Of the parameters, for the errors; where it is NaN, and by default, the inverse curvature.
+    t_ref : float, optional
+        Time [s] at which a power law is compared with the constant beside it; 1 s, and of a result √(dt · t_max).
 
     Returns
     -------
     Identifiability
-        Numbers, and words by `Identifiability.sentences`.
+        Numbers, and words by `Identifiability.sentences` and `Identifiability.report`.
 
     Raises
     ------
-    ValueError
-        If the sizes do not agree.
+    DegeneracyError
+        If something is missing or the sizes do not agree.
+
+    Notes
+    -----
+    Combinations are the eigenvectors of the curvature in parameters scaled to order one: stiff and sloppy directions as in
+    Transtrum et al., J. Chem. Phys. 143 (2015) 010901.
 
     Examples
     --------
@@ -87,7 +168,26 @@ def identifiability(hessian, names: Sequence[str], values, free, noise: float = 
     >>> found = identifiability([[1.0, 0.999], [0.999, 1.0]], ["D0", "D_offset"], [10.0, 10.0], [True, True])
     >>> [(a, b, round(r, 3)) for a, b, r in found.correlated]
     [('D0', 'D_offset', -0.999)]
+    >>> found.weak[0].words, round(found.weak[0].error, 2)
+    ('δD0/D0 - δD_offset/(D0 t^alpha)', 4.47)
     """
+    if hasattr(hessian, "hessian"):
+        if any(given is not None for given in (names, values, free)):
+            raise DegeneracyError(
+                "a result brings its own names, values and free parameters; expected nothing else."
+            )
+        result = hessian
+        hessian, names, values, free = _of_result(result)
+        n = len(names)
+        noise = (
+            (1.0 if result.sigma_source == "given" else result.reduced_chi_squared)
+            if noise is None
+            else noise
+        )
+        covariance = np.asarray(result.covariance)[-n:, -n:] if covariance is None else covariance
+        t_ref = float(np.sqrt((result.t[1] - result.t[0]) * result.t[-1])) if t_ref is None else t_ref
+    elif names is None or values is None or free is None:
+        raise DegeneracyError("names, values and free are missing; expected them beside a Hessian.")
     hessian, values, free = (
         np.asarray(hessian, dtype=float),
         np.asarray(values, dtype=float),
@@ -95,10 +195,14 @@ def identifiability(hessian, names: Sequence[str], values, free, noise: float = 
     )
     n = len(names)
     if hessian.shape != (n, n) or values.shape != (n,) or free.shape != (n,):
-        raise ValueError(
+        raise DegeneracyError(
             f"hessian, values and free have shapes {hessian.shape}, {values.shape}, {free.shape}; expected ({n}, {n}), "
             f"({n},), ({n},) for {n} names."
         )
+    noise = 1.0 if noise is None else noise
+    covariance = np.full((n, n), np.nan) if covariance is None else np.asarray(covariance, dtype=float)
+    if covariance.shape != (n, n):
+        raise DegeneracyError(f"covariance has shape {covariance.shape}; expected ({n}, {n}) for {n} names.")
     kept = np.flatnonzero(free)
     part = hessian[np.ix_(kept, kept)]
     scale = np.sqrt(np.where(np.diag(part) > 0, np.diag(part), 1.0))
@@ -116,7 +220,7 @@ def identifiability(hessian, names: Sequence[str], values, free, noise: float = 
         for b in kept[i + 1 :]
         if np.isfinite(inverse[a, b])
     ]
-    error = np.sqrt(noise) * width
+    error = np.sqrt(np.where(np.isnan(np.diag(covariance)), noise * np.diag(inverse), np.diag(covariance)))
     correlated = sorted((p for p in pairs if abs(p[2]) > STRONG_CORRELATION), key=lambda p: -abs(p[2]))
     # A direction has no zero that its error could be measured against.
     poor = [
@@ -125,9 +229,80 @@ def identifiability(hessian, names: Sequence[str], values, free, noise: float = 
         if names[k] != "phi0" and error[k] > abs(values[k]) > 0
     ]
     eigenvalues = np.linalg.eigvalsh(part / np.outer(scale, scale)) if len(kept) else np.zeros(0)
-    return Identifiability(
-        tuple(names[k] for k in kept), eigenvalues, tuple(undetermined), tuple(correlated), tuple(poor)
+    combinations = _combinations(
+        hessian, names, values, free, noise, covariance, 1.0 if t_ref is None else t_ref
     )
+    groups = [*undetermined, *((a, b) for a, b, _ in correlated)]
+    groups += [c.names for c in combinations if c.error > _WEAK]
+    return Identifiability(
+        tuple(names[k] for k in kept),
+        eigenvalues,
+        tuple(undetermined),
+        tuple(correlated),
+        tuple(poor),
+        combinations,
+        advice_on(groups, dict(zip(names, values.tolist(), strict=True))),
+    )
+
+
+def _of_result(result):
+    """Hessian, names, values and free parameters of the physical block of a result."""
+    names = tuple(result.physical_names)
+    n = len(names)
+    held = np.asarray(result.fixed)[-n:] | np.array([bound != "" for bound in result.at_bound[-n:]])
+    return result.hessian, names, np.asarray(result.parameters)[-n:], ~held
+
+
+def _combinations(hessian, names, values, free, noise, covariance, t_ref) -> tuple[Combination, ...]:
+    kept = np.flatnonzero(free)
+    if not len(kept):
+        return ()
+    units = [_unit(names[k], dict(zip(names, values, strict=True)), t_ref) for k in kept]
+    unit = np.array([size for size, _ in units])
+    spread, lost = (matrix[kept] for matrix in determined_directions(hessian, free))
+    vectors = np.linalg.eigh(hessian[np.ix_(kept, kept)] * np.outer(unit, unit))[1]
+    covariance = covariance[np.ix_(kept, kept)]
+    found = []
+    for vector in vectors.T:
+        vector = vector / vector[np.argmax(np.abs(vector))]
+        slope = vector / unit
+        share = np.abs(slope @ lost) > _TAKES_PART * (np.abs(slope) @ np.abs(lost))
+        error = np.sqrt(noise) * np.linalg.norm(slope @ spread)
+        if np.isfinite(covariance).all():
+            error = np.sqrt(max(slope @ covariance @ slope, 0.0))
+        order = [k for k in np.argsort(-np.abs(vector), kind="stable") if abs(vector[k]) >= _SHARE_NAMED]
+        found.append(
+            Combination(
+                tuple((names[kept[k]], float(vector[k])) for k in order),
+                float("inf") if share.any() else float(error),
+                _written([(vector[k], units[k][1]) for k in order]),
+            )
+        )
+    return tuple(sorted(found, key=lambda c: -c.error))
+
+
+def _unit(name: str, values, t_ref: float) -> tuple[float, str]:
+    """Size of a parameter that counts as one, and how its change in that unit is written."""
+    if name in ("alpha", "beta"):
+        return 1.0, f"δ{name}"
+    if name == "phi0":
+        return float(np.rad2deg(1)), "δphi0 [rad]"
+    amplitude, exponent = _RATES.get(name, (None, None))
+    if values.get(amplitude):
+        power = abs(values[amplitude]) * t_ref ** values.get(exponent, 0.0)
+        if np.isfinite(power) and power > 0:
+            at = "" if t_ref == 1 else f" at {t_ref:.2g} s"
+            return float(power), f"δ{name}/({amplitude} t^{exponent}{at})"
+    return (abs(values[name]), f"δ{name}/{name}") if values[name] else (1.0, f"δ{name}")
+
+
+def _written(terms) -> str:
+    said = ""
+    for weight, symbol in terms:
+        size = "" if f"{abs(weight):.2f}" == "1.00" else f"{abs(weight):.2f} "
+        sign = ("- " if weight < 0 else "+ ") if said else ("-" if weight < 0 else "")
+        said += f"{' ' if said else ''}{sign}{size}{symbol}"
+    return said
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -2,8 +2,9 @@
 
 With residual r = offset + contrast · f - y, weights w and cost = Σ w r² (twice SciPy's cost):
 
-1. *Scaling.* For given θ, contrast c and offset o of an angle minimise a quadratic form of two variables in a box, which is
-   solved exactly (interior, then the edges).
+1. *Scaling.* For given θ the cost is a quadratic form of contrast and offset, or of their coefficients in a basis of the
+   angles, whose minimum within the bounds is found exactly (`homodyne_model._scaling_solve`). A quadratic penalty on contrast and offset
+   adds to the form.
 2. *Projection* (variable projection: Golub & Pereyra, SIAM J. Numer. Anal. 10 (1973) 413; in Kaufman's form, BIT 15 (1975)
    49). With H = JᵀwJ over physical (p) and free scaling (l) parameters, the reduced Hessian is the Schur complement
    A = H_pp - H_pl H_ll⁻¹ H_lp. As the scaling part of the gradient vanishes, the physical part is the gradient of the
@@ -16,70 +17,23 @@ All of it is dense algebra of a few numbers an angle, so NumPy, in float64.
 """
 
 from dataclasses import dataclass, replace
-from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
 from homodyne_model._directions import column_scale, determined_directions, invert_identifiable
+from homodyne_model._scaling import ScalingBounds, ScalingPenalty, ScalingState
+from homodyne_model._scaling_solve import (
+    TAKES_PART,
+    Columns,
+    scaling_curvature,
+    scaling_inverse,
+    solve_scaling,
+)
 from homodyne_model.errors import ModelError
 
-# A 2 x 2 system with a smaller determinant, relative to the product of its diagonal, does not tell contrast from offset.
-_SINGULAR = 1e-12
 # Eigenvalues of the correlation-scaled Hessian below this share of the largest are rounding.
 _EIGENVALUE_FLOOR = 1e-14
-
-
-# Share of a lost direction above which a contrast or an offset takes part in it.
-_TAKES_PART = 1e-6
-# Middle of the default boxes of contrast and offset - 1.
-_MIDDLE = np.array([0.5, 0.0])
-
-
-class ScalingState(IntEnum):
-    """Why a contrast or an offset has its value."""
-
-    FREE = 0
-    LOWER = -1
-    UPPER = 1
-    FIXED = 2
-    UNDETERMINED = 3
-
-
-@dataclass(frozen=True)
-class ScalingBounds:
-    """Box of contrast and offset; equal bounds hold a value.
-
-    Parameters
-    ----------
-    contrast, offset : tuple of (lower, upper)
-        Numbers or arrays (n_phi,), dimensionless.
-
-    Raises
-    ------
-    ModelError
-        If a lower bound exceeds its upper bound or a bound is NaN.
-    """
-
-    contrast: tuple = (0.0, 1.0)
-    offset: tuple = (0.5, 1.5)
-
-    def __post_init__(self) -> None:
-        for name in ("contrast", "offset"):
-            lower, upper = (np.asarray(b, dtype=float) for b in getattr(self, name))
-            if np.isnan(lower).any() or np.isnan(upper).any() or (lower > upper).any():
-                raise ModelError(f"bounds of {name} are {lower} to {upper}; expected lower <= upper.")
-
-    def arrays(self, n_phi: int) -> np.ndarray:
-        """Bounds as an array (n_phi, 2, 2): angle, (contrast, offset), (lower, upper)."""
-        box = np.empty((n_phi, 2, 2))
-        for k, name in enumerate(("contrast", "offset")):
-            for side, bound in enumerate(getattr(self, name)):
-                if np.shape(bound) not in ((), (1,), (n_phi,)):
-                    raise ModelError(
-                        f"bounds of {name} have shape {np.shape(bound)}; expected numbers or ({n_phi},), one per angle."
-                    )
-                box[:, k, side] = bound
-        return box
 
 
 @dataclass(frozen=True)
@@ -93,7 +47,7 @@ class Compression:
     jacobian : (n_physical + 1, n_physical)
         Its derivatives with respect to the physical parameters.
     cost : float
-        Σ w (offset + contrast f - C2)², the weighted χ², with the scaling solved for.
+        Σ w (offset + contrast f - C2)², the weighted χ², with the scaling solved for; plus the penalty on it, if there is one.
     gradient : (n_physical,)
         Half the derivative of ``cost``.
     hessian : (n_physical, n_physical)
@@ -103,7 +57,9 @@ class Compression:
     state : (n_phi, 2)
         `ScalingState` of contrast and offset of every angle.
     n_scaling : int
-        Number of free scaling parameters: those of all angles, or one pair when they are common.
+        Number of free scaling parameters: coefficients, less what bounds and the data do not leave free.
+    penalty : float
+        The part of ``cost`` that is not χ².
     """
 
     residual: np.ndarray
@@ -115,9 +71,17 @@ class Compression:
     offset: np.ndarray
     state: np.ndarray
     n_scaling: int
+    penalty: float = 0.0
 
 
-def compress(gram, bounds: ScalingBounds | None = None, *, common_scaling: bool = False) -> Compression:
+def compress(
+    gram,
+    bounds: ScalingBounds | None = None,
+    *,
+    basis=None,
+    penalty: ScalingPenalty | None = None,
+    common_scaling: bool = False,
+) -> Compression:
     """Eliminate contrast and offset from Gram matrices and compress the points.
 
     Parameters
@@ -125,9 +89,13 @@ def compress(gram, bounds: ScalingBounds | None = None, *, common_scaling: bool 
     gram : array_like, (n_phi, n_physical + 3, n_physical + 3)
         From `normal_equations`, multiplied by the weight of each angle where there is one.
     bounds : ScalingBounds, optional
-        Bounds of contrast and offset; default contrast in [0, 1], offset in [0.5, 1.5].
+        Bounds of contrast and offset at every angle; default contrast in [0, 1], offset in [0.5, 1.5].
+    basis : array_like, (n_phi, n_coef), optional
+        Contrast and offset are combinations of these columns (`ScalingBasis.matrix`). Left out, every angle has a pair of its own.
+    penalty : ScalingPenalty, optional
+        Added to the cost.
     common_scaling : bool
-        One contrast and offset for all angles instead of a pair for each.
+        One contrast and offset for all angles: a basis of ones.
 
     Returns
     -------
@@ -137,7 +105,7 @@ def compress(gram, bounds: ScalingBounds | None = None, *, common_scaling: bool 
     Raises
     ------
     ModelError
-        If the Gram matrices have a wrong shape or are not finite.
+        If the Gram matrices have a wrong shape or are not finite, or no scaling of the basis is within the bounds.
 
     Examples
     --------
@@ -149,24 +117,27 @@ def compress(gram, bounds: ScalingBounds | None = None, *, common_scaling: bool 
     (np.float64(0.3), np.float64(1.1), (2,))
     """
     gram = np.asarray(gram, dtype=float)
-    n_phi = len(gram)
     if gram.ndim != 3 or gram.shape[1] != gram.shape[2] or gram.shape[1] < 4:
         raise ModelError(f"gram has shape {gram.shape}; expected (n_phi, n_physical + 3, n_physical + 3).")
     if not np.isfinite(gram).all():
         raise ModelError("gram holds values that are not finite: the model overflows at these parameters.")
-    box = (bounds or ScalingBounds()).arrays(n_phi)
-    if common_scaling:
-        gram = gram.sum(axis=0, keepdims=True)
-        box = np.stack([box[..., 0].max(axis=0), box[..., 1].min(axis=0)], axis=-1)[None]
-        if (box[..., 0] > box[..., 1]).any():
-            raise ModelError(
-                f"the bounds of the angles have no common contrast and offset: they meet in {box[0].tolist()}."
-            )
-    coefficients, state = _solve_scaling(gram, box)
-    return _compressed_at(gram, coefficients, state, n_phi)
+    _check_penalty(penalty, len(gram))
+    columns = _columns(basis, common_scaling, len(gram))
+    box = (bounds or ScalingBounds()).arrays(len(gram))
+    values, state = solve_scaling(gram, box, columns, penalty)
+    return _compressed_at(gram, values, state, columns, penalty)
 
 
-def compress_at(gram, contrast, offset, state, *, common_scaling: bool = False) -> Compression:
+def compress_at(
+    gram,
+    contrast,
+    offset,
+    state,
+    *,
+    basis=None,
+    penalty: ScalingPenalty | None = None,
+    common_scaling: bool = False,
+) -> Compression:
     """Compress the points as `compress` does, at a scaling that is given instead of solved for.
 
     For weights other than those that the scaling is best for, such as the curvature without the weights of a robust loss.
@@ -179,115 +150,61 @@ def compress_at(gram, contrast, offset, state, *, common_scaling: bool = False) 
         Dimensionless.
     state : array_like, (n_phi, 2)
         `ScalingState` of both; what is free is projected out of the Hessian.
-    common_scaling : bool
-        One contrast and offset for all angles; then the first entries count.
+    basis, penalty, common_scaling
+        As given to `compress`.
 
     Returns
     -------
     Compression
         Cost and Hessian are exact; the gradient is that at fixed scaling.
     """
-    gram, n_phi = np.asarray(gram, dtype=float), len(gram)
-    coefficients, state = np.stack([contrast, np.asarray(offset) - 1], axis=1), np.asarray(state)
-    if common_scaling:
-        gram, coefficients, state = gram.sum(axis=0, keepdims=True), coefficients[:1], state[:1]
-    return _compressed_at(gram, coefficients, state, n_phi)
+    gram = np.asarray(gram, dtype=float)
+    _check_penalty(penalty, len(gram))
+    values = np.stack([contrast, np.asarray(offset) - 1], axis=1)
+    columns = _columns(basis, common_scaling, len(gram))
+    return _compressed_at(gram, values, np.asarray(state), columns, penalty)
 
 
-def _compressed_at(gram, coefficients, state, n_phi: int) -> Compression:
-    cost, gradient, hessian = _project(gram, coefficients, state == ScalingState.FREE)
-    residual, jacobian = compressed_residual(cost, gradient, hessian)
+def _columns(basis, common_scaling: bool, n_phi: int) -> Columns:
+    return Columns.of(np.ones((n_phi, 1)) if common_scaling else basis, n_phi)
+
+
+def _check_penalty(penalty: ScalingPenalty | None, n_phi: int) -> None:
+    if penalty is not None and penalty.center.shape != (2 * n_phi,):
+        raise ModelError(
+            f"penalty is one on {penalty.center.size} values; expected {2 * n_phi}, contrast and offset of {n_phi} angles."
+        )
+
+
+def _compressed_at(gram, values, state, columns: Columns, penalty: ScalingPenalty | None) -> Compression:
+    contrast, offset = values[:, 0].copy(), values[:, 1] + 1
+    # Residual as a combination of the columns [f, 1, y - 1].
+    combination = np.concatenate([values, -np.ones((len(gram), 1))], axis=1)
+    cost = max(float(np.einsum("ak,akl,al->", combination, gram[:, -3:, -3:], combination)), 0.0)
+    extra = 0.0 if penalty is None else penalty.value(contrast, offset)
+    gradient = np.einsum("a,akl,al->k", contrast, gram[:, :-3, -3:], combination)
+    inverse = scaling_inverse(gram, state, columns, penalty)
+    mixed = _mixed(gram, contrast)
+    hessian = np.einsum("a,akl->kl", contrast**2, gram[:, :-3, :-3]) - mixed @ inverse.matrix @ mixed.T
+    hessian = (hessian + hessian.T) / 2
+    residual, jacobian = compressed_residual(cost + extra, gradient, hessian)
     return Compression(
         residual,
         jacobian,
-        cost,
+        cost + extra,
         gradient,
         hessian,
-        np.broadcast_to(coefficients[:, 0], n_phi).copy(),
-        np.broadcast_to(coefficients[:, 1] + 1, n_phi).copy(),
-        np.broadcast_to(state, (n_phi, 2)).copy(),
-        int((state == ScalingState.FREE).sum()),
+        contrast,
+        offset,
+        np.array(state),
+        inverse.n_free,
+        extra,
     )
 
 
-def _solve_scaling(gram, box):
-    """Contrast and offset - 1 of every Gram matrix, (n, 2), within the box, and their states."""
-    curvature, linear = gram[:, -3:-1, -3:-1], gram[:, -3:-1, -1]
-    box = box.copy()
-    box[:, 1] -= 1  # the columns hold C2 - 1
-    coefficients, state = np.empty(linear.shape), np.empty(linear.shape, dtype=int)
-    for a, (h, b, (lower, upper)) in enumerate(zip(curvature, linear, np.swapaxes(box, 1, 2), strict=True)):
-        coefficients[a], state[a] = _solve_in_box(h, b, lower, upper)
-    return coefficients, state
-
-
-def _solve_in_box(h, b, lower, upper):
-    """Minimise x·h·x - 2 b·x over two variables in a box; return x and the states."""
-    # Columns of norm one: f may be as small as 1e-150, and the products of two such sums vanish.
-    norm = np.sqrt(np.diag(h))
-    lost = (norm == 0) & (lower < upper)
-    held = lost | (lower == upper)
-    norm = np.where(norm > 0, norm, 1.0)
-    cosine = h[0, 1] / norm[0] / norm[1]
-    determinant = (1 - cosine) * (1 + cosine)
-    if not held.any() and determinant <= _SINGULAR:
-        # Where f is constant only a combination of the two is known.
-        lost = held = np.array([True, False])
-    target = b / norm
-    if not held.any():
-        x = (target - cosine * target[::-1]) / determinant / norm
-        if (x >= lower).all() and (x <= upper).all():
-            return x, np.full(2, ScalingState.FREE)
-
-    def on_edge(k, value):
-        other = 1 - k
-        x = np.empty(2)
-        x[k] = value
-        best = rest[other] if held[other] else (b[other] - h[k, other] * value) / h[other, other]
-        x[other] = np.clip(best, lower[other], upper[other])
-        return x
-
-    # What is not determined rests in the middle of its box, an unbounded one at the middle of the usual box.
-    with np.errstate(invalid="ignore"):
-        rest = (lower + upper) / 2
-    rest = np.where(np.isfinite(rest), rest, np.clip(_MIDDLE, lower, upper))
-    if held.any():
-        k = int(np.argmax(held))
-        candidates = [on_edge(k, rest[k])]
-    else:
-        candidates = [
-            on_edge(k, value) for k in range(2) for value in (lower[k], upper[k]) if np.isfinite(value)
-        ]
-    x = min(candidates, key=lambda x: x @ h @ x - 2 * b @ x)
-    state = np.where(
-        x <= lower, ScalingState.LOWER, np.where(x >= upper, ScalingState.UPPER, ScalingState.FREE)
-    )
-    state[lower == upper] = ScalingState.FIXED
-    state[lost] = ScalingState.UNDETERMINED
-    return x, state
-
-
-def _full_blocks(gram, coefficients, free):
-    """H_pp, H_pl per angle (with held scaling set to zero) and the inverse of H_ll per angle."""
-    contrast = coefficients[:, 0]
-    physical = np.einsum("a,akl->kl", contrast**2, gram[:, :-3, :-3])
-    mixed = contrast[:, None, None] * gram[:, :-3, -3:-1] * free[:, None, :]
-    inverse = np.zeros((len(gram), 2, 2))
-    for a, which in enumerate(free):
-        if which.any():
-            inverse[a][np.ix_(which, which)] = np.linalg.inv(gram[a, -3:-1, -3:-1][np.ix_(which, which)])
-    return physical, mixed, inverse
-
-
-def _project(gram, coefficients, free):
-    """Cost, half its gradient, and the reduced Hessian."""
-    # Residual as a combination of the columns [f, 1, y - 1].
-    combination = np.concatenate([coefficients, -np.ones((len(gram), 1))], axis=1)
-    cost = float(np.einsum("ak,akl,al->", combination, gram[:, -3:, -3:], combination))
-    gradient = np.einsum("a,akl,al->k", coefficients[:, 0], gram[:, :-3, -3:], combination)
-    physical, mixed, inverse = _full_blocks(gram, coefficients, free)
-    hessian = physical - np.einsum("akm,amn,aln->kl", mixed, inverse, mixed)
-    return max(cost, 0.0), gradient, (hessian + hessian.T) / 2
+def _mixed(gram, contrast):
+    """Curvature between physical parameters and ``[contrast_0.., offset_0..]``, (n_physical, 2 n_phi)."""
+    return np.concatenate([contrast * gram[:, :-3, column].T for column in (-3, -2)], axis=1)
 
 
 def compressed_residual(cost: float, gradient, hessian) -> tuple[np.ndarray, np.ndarray]:
@@ -341,22 +258,48 @@ def joint_information(gram, contrast) -> np.ndarray:
         In the order ``[contrast_0.., offset_0.., *physical]``.
     """
     gram, contrast = np.asarray(gram, dtype=float), np.asarray(contrast, dtype=float)
-    n_phi, n_scaling = len(gram), 2 * len(gram)
-    mixed = contrast[:, None, None] * gram[:, :-3, -3:-1]
+    n_scaling = 2 * len(gram)
     information = np.zeros((n_scaling + gram.shape[1] - 3,) * 2)
-    every = np.arange(n_phi)
-    for k in range(2):
-        for m in range(2):
-            information[every + k * n_phi, every + m * n_phi] = gram[:, -3 + k, -3 + m]
-        information[k * n_phi : (k + 1) * n_phi, n_scaling:] = mixed[:, :, k]
-    information[n_scaling:, :n_scaling] = information[:n_scaling, n_scaling:].T
+    information[:n_scaling, :n_scaling] = scaling_curvature(gram)
+    information[n_scaling:, :n_scaling] = _mixed(gram, contrast)
+    information[:n_scaling, n_scaling:] = information[n_scaling:, :n_scaling].T
     information[n_scaling:, n_scaling:] = np.einsum("a,akl->kl", contrast**2, gram[:, :-3, :-3])
     return information
 
 
+class JointCovariance(NamedTuple):
+    """Covariance of contrasts, offsets and physical parameters, in the order ``[contrast_0.., offset_0.., *physical]``.
+
+    Attributes
+    ----------
+    determined : (size, size)
+        Over the directions that the data determine; zero for parameters that do not vary.
+    known : (size,) bool
+        Parameters that vary and are determined one by one: the others have no error of their own.
+    """
+
+    determined: np.ndarray
+    known: np.ndarray
+
+    def quoted(self) -> np.ndarray:
+        """The covariance with NaN in rows and columns of parameters that have no error of their own."""
+        return np.where(self.known[:, None] & self.known[None, :], self.determined, np.nan)
+
+    def scaled(self, noise: float) -> "JointCovariance":
+        """For points whose noise is larger than their weights say."""
+        return JointCovariance(noise * self.determined, self.known)
+
+
 def joint_covariance(
-    gram, fit: Compression, free_physical, *, common_scaling: bool = False, meat=None
-) -> np.ndarray:
+    gram,
+    fit: Compression,
+    free_physical,
+    *,
+    basis=None,
+    penalty: ScalingPenalty | None = None,
+    meat=None,
+    common_scaling: bool = False,
+) -> JointCovariance:
     """Inverse of the full curvature matrix of contrasts, offsets and physical parameters, or a sandwich of two of them.
 
     Parameters
@@ -367,56 +310,39 @@ def joint_covariance(
         Result of `compress`.
     free_physical : array_like of bool, (n_physical,)
         Parameters that are neither fixed nor at a bound; the others leave the matrix.
-    common_scaling : bool
-        As given to `compress`.
+    basis, penalty, common_scaling
+        As given to `compress`. A penalty counts as curvature, as if it were knowledge about the scaling; where it is none, ``meat``
+        is the curvature without it.
     meat : array_like, (size, size), optional
         Covariance of the scores Σ J w r. With it the result is V · meat · V, V the inverse curvature (Huber, Proc. 5th Berkeley Symp. 1 (1967)
         221): for weights that are not the inverse variances of the points.
 
     Returns
     -------
-    (size, size)
-        In the order ``[contrast_0.., offset_0.., *physical]``; NaN in rows and columns of parameters that are fixed, at a
-        bound, or not determined by the data. Not scaled by χ².
+    JointCovariance
+        Not scaled by χ². Parameters that are fixed, at a bound, or not determined by the data are not ``known``.
     """
     gram = np.asarray(gram, dtype=float)
-    n_phi, n_physical = len(gram), gram.shape[1] - 3
-    coefficients = np.stack([fit.contrast, fit.offset - 1], axis=1)
-    state = fit.state
-    if common_scaling:
-        gram, coefficients, state = gram.sum(axis=0, keepdims=True), coefficients[:1], state[:1]
-    free = state == ScalingState.FREE
-    _, mixed, inverse = _full_blocks(gram, coefficients, free)
+    n_scaling, n_physical = 2 * len(gram), gram.shape[1] - 3
+    inverse = scaling_inverse(gram, fit.state, _columns(basis, common_scaling, len(gram)), penalty)
     free_physical = np.asarray(free_physical, dtype=bool)
     physical = invert_identifiable(fit.hessian, free_physical)
     # A lost direction takes single parameters along (D0 and D_offset at alpha = 0), while their determined combination
     # still widens the error of the scaling: A⁻¹ there is the inverse over all determined directions.
     spread, lost = determined_directions(fit.hessian, free_physical)
     # Rows of the scaling: -H_ll⁻¹ H_lp A⁻¹, and H_ll⁻¹ + H_ll⁻¹ H_lp A⁻¹ H_pl H_ll⁻¹.
-    response = -np.einsum("amn,akn->amk", inverse, mixed)  # d(scaling)/d(physical)
-    cross = np.einsum("amk,kl->aml", response, spread @ spread.T)
-    scaling = np.einsum("aml,bnl->ambn", cross, response)
-    for a in range(len(gram)):
-        scaling[a, :, a, :] += inverse[a]
-    size = np.sqrt(np.einsum("amm->am", gram[:, -3:-1, -3:-1]))
-    known = free & ~(np.abs(response @ lost) * size[:, :, None] > _TAKES_PART).any(axis=-1)
-    if common_scaling:
-        scaling = np.broadcast_to(scaling, (n_phi, 2, 1, 2))
-        scaling = np.broadcast_to(scaling, (n_phi, 2, n_phi, 2))
-        cross = np.broadcast_to(cross, (n_phi, 2, n_physical))
-        known = np.broadcast_to(known, (n_phi, 2))
-    n_scaling = 2 * n_phi
-    covariance = np.empty((n_scaling + n_physical,) * 2)
-    covariance[:n_scaling, :n_scaling] = scaling.transpose(1, 0, 3, 2).reshape(n_scaling, n_scaling)
-    covariance[:n_scaling, n_scaling:] = cross.transpose(1, 0, 2).reshape(n_scaling, n_physical)
-    covariance[n_scaling:, :n_scaling] = covariance[:n_scaling, n_scaling:].T
-    covariance[n_scaling:, n_scaling:] = spread @ spread.T
+    response = -inverse.matrix @ _mixed(gram, fit.contrast).T  # d(scaling)/d(physical)
+    # What moves with the determined directions of the physical parameters.
+    moved = np.concatenate([response @ spread, spread])
+    covariance = moved @ moved.T
+    covariance[:n_scaling, :n_scaling] += inverse.matrix
+    taking_part = (np.abs(response @ lost) * inverse.norm[:, None] > TAKES_PART).any(axis=1)
+    known = np.empty(n_scaling + n_physical, dtype=bool)
+    known[:n_scaling] = (fit.state == ScalingState.FREE).T.ravel() & ~taking_part
+    known[n_scaling:] = np.isfinite(np.diag(physical))
     if meat is not None:
         covariance = covariance @ np.asarray(meat, dtype=float) @ covariance
-    unknown = ~np.concatenate([known.T.ravel(), np.isfinite(np.diag(physical))])
-    covariance[unknown, :] = np.nan
-    covariance[:, unknown] = np.nan
-    return covariance
+    return JointCovariance(covariance, known)
 
 
 def with_angle_weights(gram, weight) -> np.ndarray:

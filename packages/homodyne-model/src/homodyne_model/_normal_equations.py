@@ -148,58 +148,89 @@ def normal_equations(model: TwoTimeModel, physical, c2, weights=None, *, first_r
     >>> gram.shape, float(gram[0, 4, 4])
     ((2, 6, 6), 6.0)
     """
-    n_rows = np.shape(c2)[1] if np.ndim(c2) == 3 else 0
-    if (
-        np.shape(c2) != (model.n_phi, n_rows, model.n_t)
-        or not 0 < n_rows <= model.n_t - first_row
-        or first_row < 0
-    ):
-        raise ModelError(
-            f"c2 has shape {np.shape(c2)}, first_row is {first_row}; expected rows of maps of "
-            f"{(model.n_phi, model.n_t, model.n_t)}, (n_phi, n_t, n_t) of the model."
-        )
-    if weights is not None and np.shape(weights) != np.shape(c2):
-        raise ModelError(f"weights has shape {np.shape(weights)}; expected {np.shape(c2)} like c2.")
-    if np.shape(physical) != (model.n_physical,):
-        raise ModelError(f"physical has shape {np.shape(physical)}; expected ({model.n_physical},).")
-    weights = None if weights is None else jnp.asarray(weights)
-    return _gram_of_rows(model, real_array(physical), jnp.asarray(c2), weights, first_row)
+    return _gram_of_rows(*Pass.of(model, physical, c2, weights, first_row))
+
+
+class Pass(NamedTuple):
+    """What a pass reads: a model at parameters, and rows of maps with their weights."""
+
+    model: TwoTimeModel
+    physical: jax.Array
+    c2: jax.Array
+    weights: jax.Array | None
+    first_row: int | jax.Array
+
+    @classmethod
+    def of(cls, model: TwoTimeModel, physical, c2, weights, first_row) -> "Pass":
+        """Arguments as given to `normal_equations`, checked."""
+        n_rows = np.shape(c2)[1] if np.ndim(c2) == 3 else 0
+        if (
+            np.shape(c2) != (model.n_phi, n_rows, model.n_t)
+            or not 0 < n_rows <= model.n_t - first_row
+            or first_row < 0
+        ):
+            raise ModelError(
+                f"c2 has shape {np.shape(c2)}, first_row is {first_row}; expected rows of maps of "
+                f"{(model.n_phi, model.n_t, model.n_t)}, (n_phi, n_t, n_t) of the model."
+            )
+        if weights is not None and np.shape(weights) != np.shape(c2):
+            raise ModelError(f"weights has shape {np.shape(weights)}; expected {np.shape(c2)} like c2.")
+        if np.shape(physical) != (model.n_physical,):
+            raise ModelError(f"physical has shape {np.shape(physical)}; expected ({model.n_physical},).")
+        weights = None if weights is None else jnp.asarray(weights)
+        return cls(model, real_array(physical), jnp.asarray(c2), weights, first_row)
+
+    def tile_sums(self, height: int, width: int):
+        """The sums over one tile, as a function of where it begins and, optionally, ends.
+
+        The function takes the first row and the first frame of the tile, and the row and the frame where it ends, by default
+        behind the last. A tile that would stick out is moved back, and what it then holds beyond its limits is masked.
+        """
+        model, physical, c2, weights, first_row = self
+        n_rows, n_t, dtype = c2.shape[1], model.n_t, physical.dtype
+        vectors = _frame_vectors(model, physical)
+        phase = model.shear_phase(physical).scale if model.sheared else None
+
+        def sums(row, col, end_row=n_rows, end_col=n_t):
+            i0, j0 = jnp.clip(row, 0, n_rows - height), jnp.clip(col, 0, n_t - width)
+            i, j = i0 + jnp.arange(height), j0 + jnp.arange(width)
+            inside = first_row + i[:, None] > j[None, :]
+            inside = inside & ((i >= row) & (i < end_row))[:, None] & ((j >= col) & (j < end_col))[None, :]
+            y = jax.lax.dynamic_slice(c2, (0, i0, j0), (c2.shape[0], height, width))
+            keep = inside[None] & jnp.isfinite(y)
+            root = None
+            if weights is not None:
+                w = jax.lax.dynamic_slice(weights, (0, i0, j0), y.shape).astype(dtype)
+                keep = keep & (w != 0)
+                root = jnp.sqrt(jnp.where(keep, w, 0))
+            y = jnp.where(keep, y.astype(dtype) - 1, 0)
+            later, earlier = vectors.frames(first_row + i0, height), vectors.frames(j0, width)
+            return _sums_over_pairs(
+                model, phase, *_relative_to_slow_frame(physical, later, earlier), keep, y, root
+            )
+
+        return sums
 
 
 @jax.jit
 def _gram_of_rows(model, physical, c2, weights, first_row):
     """Gram matrices of the rows of the maps from ``first_row`` on that ``c2`` holds, (n_phi, n_rows, n_t)."""
-    n_rows, n_t, dtype = c2.shape[1], model.n_t, physical.dtype
+    n_rows, n_t = c2.shape[1], model.n_t
     height, width = (-(-n // max(1, round(n / _TILE))) for n in (n_rows, n_t))
-    vectors = _frame_vectors(model, physical)
-    phase = model.shear_phase(physical).scale if model.sheared else None
-
-    def tile_sums(row, col):
-        # A last tile that would stick out is moved back; the frames it then shares with its neighbour are left to that one.
-        i0, j0 = jnp.minimum(row * height, n_rows - height), jnp.minimum(col * width, n_t - width)
-        i, j = i0 + jnp.arange(height), j0 + jnp.arange(width)
-        later_than = first_row + i[:, None] > j[None, :]
-        inside = (later_than & (i >= row * height)[:, None] & (j >= col * width)[None, :])[None]
-        y = jax.lax.dynamic_slice(c2, (0, i0, j0), (c2.shape[0], height, width))
-        keep = inside & jnp.isfinite(y)
-        root = None
-        if weights is not None:
-            w = jax.lax.dynamic_slice(weights, (0, i0, j0), y.shape).astype(dtype)
-            keep = keep & (w != 0)
-            root = jnp.sqrt(jnp.where(keep, w, 0))
-        y = jnp.where(keep, y.astype(dtype) - 1, 0)
-        later, earlier = vectors.frames(first_row + i0, height), vectors.frames(j0, width)
-        return _sums_over_pairs(
-            model, phase, *_relative_to_slow_frame(physical, later, earlier), keep, y, root
-        )
+    tile_sums = Pass(model, physical, c2, weights, first_row).tile_sums(height, width)
 
     def add_row_of_tiles(row, total):
         last_frame = first_row + jnp.minimum((row + 1) * height, n_rows) - 1
-        add_tile = lambda col, total: jax.tree.map(jnp.add, total, tile_sums(row, col))  # noqa: E731
+        add_tile = lambda col, total: jax.tree.map(jnp.add, total, tile_sums(row * height, col * width))  # noqa: E731
         return jax.lax.fori_loop(0, last_frame // width + 1, add_tile, total)
 
-    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(tile_sums, 0, 0))
-    return _assemble(model, physical, jax.lax.fori_loop(0, -(-n_rows // height), add_row_of_tiles, zero))
+    total = jax.lax.fori_loop(0, -(-n_rows // height), add_row_of_tiles, no_sums(tile_sums))
+    return assemble(model, physical, total)
+
+
+def no_sums(tile_sums) -> "PairSums":
+    """Zeros, to add the sums of tiles to."""
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(tile_sums, 0, 0))
 
 
 def _frame_vectors(model: TwoTimeModel, physical) -> FrameVectors:
@@ -304,7 +335,7 @@ def _sum_products(field, margins: _Margins, later_a, earlier_a, later_b, earlier
     return rows + cols - mixed - mixed_back
 
 
-def _assemble(model: TwoTimeModel, physical, sums: PairSums):
+def assemble(model: TwoTimeModel, physical, sums: PairSums):
     """Multiply in what depends on the angle only, and add φ0 as a combination of the strain columns."""
     n_phi = model.n_phi
     if not model.sheared:
