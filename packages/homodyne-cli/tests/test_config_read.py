@@ -82,6 +82,27 @@ def parse(text):
         ("shear_kernel: gap", "a.yaml", "shear_kernel is 'gap'"),
         ("optimization: {nlsq: {per_angle_mode: auto}}", "a.yaml", "per_angle_mode"),
         ("optimization: {nlsq: {covariance_type: magic}}", "a.yaml", "covariance_type"),
+        ("optimization: {nlsq: {loss: cauchy}}", "line 1", "expected one of linear, soft_l1, huber"),
+        ("optimization: {nlsq: {f_scale: 0}}", "optimization.nlsq.f_scale", "not above 0"),
+        ("optimization: {nlsq: {engine: scipy}}", "line 1", "expected one of structured, nlsq"),
+        ("optimization: {nlsq: {use_adapter: maybe}}", "use_adapter", "neither true nor false"),
+        ("optimization:\n  nlsq:\n    memory_fraction: 2", "line 3", "a number from 0.1 to 0.9"),
+        ("optimization: {nlsq: {chunk_points: 0}}", "chunk_points", "at least 1"),
+        (
+            "optimization: {nlsq: {hybrid_streaming: {chunksize: 4}}}",
+            "line 1: optimization.nlsq.hybrid_streaming",
+            "did you mean 'chunk_size'?",
+        ),
+        ("optimization: {nlsq: {chunk_size: 4}}", "nlsq", "optimization.nlsq.hybrid_streaming.chunk_size"),
+        (
+            "optimization:\n  nlsq:\n    hybrid_streaming:\n      max_warmup_iterations: 7",
+            "line 4",
+            "expected at least warmup_iterations, 100",
+        ),
+        ("optimization: {recovery: {max_attempts: 9}}", "line 1: recovery.max_attempts", "1, 2 or 3"),
+        ("optimization: {recovery: {max_attempt: 2}}", "optimization.recovery", "'max_attempts'"),
+        ("experimental_data: {stream: sometimes}", "stream", "neither auto nor true nor false"),
+        ("output: {fitted_maps: 1}", "output.fitted_maps", "neither auto nor true nor false"),
         ("optimization: {method: cmc}", "optimization.method", "'cmc' is not available"),
         ("initial_parameters: {per_angle_scaling: false}", "per_angle_scaling", "per_angle_mode: constant"),
         ("output: {plots: [mapz]}", "output.plots", "maps, lag_cuts, curves, scaling"),
@@ -250,8 +271,11 @@ optimization:
     tolerance: 1.0e-8
     trust_region_scale: 1.0
     loss: soft_l1
-    hybrid_streaming: {enable: true, chunk_size: 10000}
+    memory_fraction: 0.75
+    hybrid_streaming: {enable: true, warmup_iterations: 200, chunk_size: 10000, warm_start_threshold: 0.01}
     cmaes: {enable: false}
+  stratification: {enabled: auto, target_chunk_size: 100000, max_imbalance_ratio: 5.0}
+  recovery: {enable: true, max_attempts: 2, lr_decay: 0.5}
   cmc: {enable: auto}
 logging: {level: INFO}
 output:
@@ -267,21 +291,60 @@ def test_a_homodyne_2_file_loads_with_one_warning_about_keys():
     assert len(about_keys) == 1
     for key in (
         "metadata",
-        "experimental_data.cache_filename_template",
-        "phi_filtering.tolerance (ranges are used as written)",
-        "parameter_space.bounds[].prior_mu",
-        "optimization.nlsq.trust_region_scale",
-        "optimization.nlsq.loss (the fit is plain least squares)",
-        "optimization.cmc",
-        "output.formats",
+        "experimental_data.{phi_angles_path (angles come from the data file), cache_filename_template}",
+        "phi_filtering.{algorithm, tolerance (ranges are used as written), quality_control}",
+        "parameter_space.bounds[].{type, prior_mu, prior_sigma, unit}",
+        "optimization.nlsq.{trust_region_scale, cmaes}",
+        "optimization.nlsq.hybrid_streaming.{enable (see experimental_data.stream), warm_start_threshold}",
+        "optimization.recovery.lr_decay",
+        "optimization.{stratification (every chunk of rows holds all angles), cmc}",
+        "output.{formats (results are always written as json, npz and csv), create_subdirs}",
     ):
         assert key in about_keys[0]
     assert "optimization.method" not in about_keys[0]  # nlsq is what is done
     assert "per_angle_scaling" not in about_keys[0]  # nulls ask for nothing
     # A bound for the other analysis mode is left out, under its present name.
-    assert [w for w in warnings if w not in about_keys] == ["gamma_dot_t0: no parameters of static, left out"]
-    assert configuration.optimization.nlsq.max_iterations == 100
+    small, absent = (w for w in warnings if w not in about_keys)
+    assert "hybrid_streaming.chunk_size: so few points at once, 10000, make a streamed fit several" in small
+    assert absent == "gamma_dot_t0: no parameters of static, left out"
+    nlsq = configuration.optimization.nlsq
+    assert (nlsq.max_iterations, nlsq.loss, nlsq.memory_fraction) == (100, "soft_l1", 0.75)
+    assert (nlsq.hybrid_streaming.warmup_iterations, nlsq.hybrid_streaming.chunk_size) == (200, 10000)
+    assert configuration.optimization.recovery.max_attempts == 2
     assert configuration.phi_filtering.ranges == ((-10.0, 10.0), (170.0, -170.0))
+
+
+FORMER_SECTIONS = """
+optimization:
+  nlsq:
+    hybrid_streaming:
+      {enable: true, normalize: false, normalization_strategy: auto, warmup_iterations: 200,
+      max_warmup_iterations: 400, warmup_learning_rate: 0.001, gauss_newton_max_iterations: 100,
+      gauss_newton_tol: 1.0e-8, chunk_size: 50000, trust_region_initial: 1.0, regularization_factor: 1.0e-10,
+      enable_checkpoints: true, checkpoint_frequency: 100, validate_numerics: true, verbose: 1, log_frequency: 1,
+      enable_warm_start_detection: true, warm_start_threshold: 0.01, enable_adaptive_warmup_lr: true,
+      warmup_lr_refinement: 1.0e-6, warmup_lr_careful: 1.0e-5, enable_cost_guard: true,
+      cost_increase_tolerance: 0.05, enable_step_clipping: true, max_warmup_step_size: 0.1}
+  streaming: {enable_checkpoints: true, checkpoint_dir: ./checkpoints}
+  stratification: {enabled: auto, target_chunk_size: 100000, max_imbalance_ratio: 5.0, use_index_based: false}
+  recovery:
+    {enable: false, max_attempts: 2, lr_decay: 0.5, lambda_growth: 2.0, trust_decay: 0.5, log_retries: true}
+"""
+
+
+def test_sections_of_homodyne_2_templates_load_whole():
+    _, settings, (warning,) = parse_configuration(FORMER_SECTIONS)
+    streaming = settings.hybrid_streaming
+    assert (streaming.normalize, streaming.warmup_iterations, streaming.max_warmup_iterations) == (
+        False,
+        200,
+        400,
+    )
+    assert (streaming.gauss_newton_max_iterations, streaming.chunk_size) == (100, 50000)
+    assert (settings.recovery.enable, settings.recovery.max_attempts) == (False, 2)
+    assert "enable_checkpoints (every pass is kept)" in warning
+    assert "chunk_size" not in warning
+    assert "see experimental_data.stream and optimization.nlsq.hybrid_streaming" in warning
 
 
 def test_a_sheared_homodyne_2_file_is_told_about_the_other_kernel():

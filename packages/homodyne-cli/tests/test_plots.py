@@ -4,11 +4,22 @@ import zlib
 import numpy as np
 import pytest
 
-from homodyne_cli import _plots
+from homodyne_cli import _plot_cuts, _plot_maps, _plots
+from homodyne_cli._angles import fitted_map, one_angle
 from homodyne_cli._plot_cuts import lag_cut, lag_figure
-from homodyne_cli._plot_maps import MapFigure, blocks, colour_limits
+from homodyne_cli._plot_maps import MapFigure, blocks, colour_limits, panels_of
 from homodyne_cli._plot_parameters import SummaryPoint, against_q_figure, curves_figure, scaling_figure
 from homodyne_cli._plots import map_name, plot_against_q, plot_fit
+
+
+def maps_of(data, result):
+    """The figure of maps of all angles."""
+    return MapFigure([panels_of(*pair) for pair in pairs_of(data, result)], result)
+
+
+def pairs_of(data, result):
+    """Data and fitted map of every angle."""
+    return [(one_angle(data, a, result), fitted_map(result, a)) for a in range(data.n_phi)]
 
 
 def png_pixels(path):
@@ -36,7 +47,8 @@ def test_all_plots_are_written_and_show_something(sheared, result_of, tmp_path):
     named = []
     files = plot_fit(sheared, result_of(sheared), tmp_path, advance=named.append)
     stems = [file.stem for file in files]
-    assert named == [f"{stem} ({k} of 8)" for k, stem in enumerate(stems, start=1)]
+    assert named[:5] == [f"maps ({k} of 5)" for k in range(1, 6)]
+    assert named[5:] == [f"{stem} ({k} of 8)" for k, stem in enumerate(stems, start=1)]
     assert stems == [
         *(map_name(a, sheared.phi) for a in range(5)), "lag_cuts", "curves", "scaling"
     ]  # fmt: skip
@@ -69,9 +81,9 @@ def test_masked_points_are_blank_and_the_colour_scale_is_shared(sheared, result_
     good[20] = False
     data = dataclasses.replace(sheared, c2=c2, good_frames=good)
     result = result_of(data)
-    maps = MapFigure(data, result, result.fitted())
+    maps = maps_of(data, result)
     figure = maps.show(2)
-    limits = colour_limits(data, result.fitted())
+    limits = colour_limits([panels_of(*pair) for pair in pairs_of(data, result)])
     assert maps.limits == limits
     measured, fitted, residual = (axes.images[0] for axes in figure.axes[:3])
     assert measured.get_clim() == fitted.get_clim() == limits
@@ -86,7 +98,7 @@ def test_masked_points_are_blank_and_the_colour_scale_is_shared(sheared, result_
 
 def test_every_angle_gets_its_own_maps(sheared, result_of):
     result = result_of(sheared)
-    maps = MapFigure(sheared, result, result.fitted())
+    maps = maps_of(sheared, result)
     for angle in (3, 1):
         figure = maps.show(angle)
         shown = figure.axes[0].images[0].get_array()
@@ -100,7 +112,7 @@ def test_rows_are_t1_to_the_right(sheared, result_of):
     c2[:, 5, 2] = 2.0  # t1 is frame 5, t2 is frame 2
     data = dataclasses.replace(sheared, c2=c2, symmetric=False)
     result = result_of(data)
-    axes = MapFigure(data, result, result.fitted()).show(0).axes[0]
+    axes = maps_of(data, result).show(0).axes[0]
     assert axes.get_xlabel() == "$t_1$ [s]"
     up, right = np.unravel_index(np.nanargmax(axes.images[0].get_array()), (30, 30))
     assert (right, up) == (5, 2)
@@ -122,15 +134,50 @@ def test_large_maps_are_averaged_in_blocks_without_the_masked_points():
     assert np.array_equal(blocks(values, np.ones((5, 5), bool), 1), values)
 
 
+def test_parts_of_a_map_make_the_same_panels_and_cuts(sheared, result_of, monkeypatch):
+    sigma = np.full(sheared.c2.shape, 0.01)
+    sigma[:, 20:] *= 2
+    data = dataclasses.replace(sheared, sigma=sigma)
+    (pair, *_) = pairs_of(data, result_of(data))
+    monkeypatch.setattr(_plot_maps, "_MOST_PIXELS", 9)  # blocks of 4 frames, the last ones cut
+    panels, cut = panels_of(*pair), lag_cut(*pair)
+    monkeypatch.setattr(_plot_maps, "_BAND", 2)
+    monkeypatch.setattr(_plot_cuts, "_POINTS", 100)
+    for name in ("measured", "fitted", "residual"):
+        parts = getattr(panels_of(*pair), name)
+        assert parts.shape == (8, 8)
+        np.testing.assert_allclose(parts, getattr(panels, name), rtol=1e-6, atol=1e-6)
+    for name in ("lag", "measured", "fitted", "scatter"):
+        np.testing.assert_allclose(getattr(lag_cut(*pair), name), getattr(cut, name), rtol=1e-9)
+
+
+def test_the_fitted_map_of_an_angle_is_that_of_the_result(sheared, result_of, monkeypatch):
+    result = result_of(sheared)
+    whole = result.fitted()
+    assert np.array_equal(np.stack([fitted_map(result, a) for a in range(5)]), whole)
+    monkeypatch.setattr("homodyne_cli._angles._POINTS", 7 * 30)  # 7 rows at once
+    assert np.array_equal(fitted_map(result, 3), whole[3])
+
+
+def test_a_fit_that_could_not_begin_leaves_the_measured_maps_visible(sheared, result_of, tmp_path):
+    nothing = np.full(17, np.nan)
+    nothing[10:] = result_of(sheared).parameters[10:]
+    result = result_of(sheared, parameters=nothing, convergence_status="failed")
+    low, high = maps_of(sheared, result).limits
+    assert sheared.c2.min() - 0.1 < low < 1 < 1.2 < high < sheared.c2.max() + 0.1
+    assert len(plot_fit(sheared, result, tmp_path)) == 8
+
+
 def test_without_sigma_the_plain_difference_is_shown(sheared, result_of):
     data = dataclasses.replace(sheared, sigma=None, sigma_source=None)
-    figure = MapFigure(data, result_of(data), result_of(data).fitted()).show(0)
+    figure = maps_of(data, result_of(data)).show(0)
     assert figure.axes[-1].get_ylabel() == "measured − fitted"
 
 
 def test_a_cut_averages_exactly_the_points_that_count(sheared, result_of):
-    fitted = result_of(sheared).fitted()
-    cut = lag_cut(sheared, fitted, 1)
+    result = result_of(sheared)
+    fitted = result.fitted()
+    cut = lag_cut(*pairs_of(sheared, result)[1])
     # The first groups hold one lag each: lag 1 is the first subdiagonal.
     below = np.diagonal(sheared.c2[1], -1)
     assert cut.lag[0] == pytest.approx(sheared.dt)
@@ -146,7 +193,7 @@ def test_many_angles_have_a_panel_each_with_the_same_axes(sheared, result_of):
         sheared, c2=np.repeat(sheared.c2, 5, axis=0)[:23], phi=np.linspace(-180, 174, 23)
     )
     result = result_of(data)
-    figure = lag_figure(data, result, result.fitted(), range(23))
+    figure = lag_figure([lag_cut(*pair) for pair in pairs_of(data, result)], result, range(23))
     panels = [axes for axes in figure.axes if axes.get_visible()]
     assert len(panels) == 23
     assert panels[0].get_title() == "φ = −180.0°"

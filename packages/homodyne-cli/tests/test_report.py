@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import warnings
 
@@ -6,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from homodyne_cli._console import Terminal, warnings_to
-from homodyne_cli._report import show_fit, show_series, with_error
+from homodyne_cli._report import how_fitted, show_fit, show_series, with_error
 
 
 @pytest.fixture
@@ -60,8 +61,9 @@ def test_a_fit_in_words(terminal, sheared, result_of):
         quality_flag="marginal",
         message="The most iterations were done.",
         warnings=("D(t) is negative at the end [of the window].",),
+        provenance={"dropped": {"diagonal": 150, "repeated": 2000, "bad_frames": 58, "not_finite": 0}},
     )
-    show_fit(terminal, result, {"diagonal": 150, "repeated": 2000, "bad_frames": 58, "not_finite": 0})
+    show_fit(terminal, result)
     lines = {line.split()[0]: line for line in text_of(terminal).splitlines() if line.strip()}
     assert "held fixed" in lines["beta"]
     assert "at its upper bound" in lines["D0"]
@@ -76,9 +78,72 @@ def test_a_fit_in_words(terminal, sheared, result_of):
     assert "gap 200 µm" in text_of(terminal)
 
 
+WAYS = [
+    (
+        {},
+        False,
+        ["fitted by our own solver, data in memory, all at once; 12 passes in 0.5 s, peak memory 0.2 GB"],
+    ),
+    (
+        {"strategy": "hybrid", "n_chunks": 276},
+        True,
+        [
+            "fitted by our own solver, data streamed from their file, 276 chunks a pass; 12 passes in 0.5 s, "
+            "peak memory 0.2 GB"
+        ],
+    ),
+    (
+        {"strategy": "out_of_core", "n_chunks": 1, "adapter": "nlsq"},
+        False,
+        [
+            "fitted by the library nlsq, data in memory, 1 chunk a pass; 12 passes in 0.5 s, peak memory 0.2 GB"
+        ],
+    ),
+    (
+        {"fallback_occurred": True, "recovery_actions": ("out_of_memory_standard", "bounds_reset")},
+        False,
+        [
+            "fitted by our own solver, after nlsq failed, data in memory, all at once; 12 passes in 0.5 s, peak "
+            "memory 0.2 GB",
+            "tried after the first attempt: chunks instead of all data at once, as memory ran out; a start from "
+            "the centre of the bounds",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize("changes, streamed, lines", WAYS)
+def test_how_a_fit_was_made_in_words(still, result_of, changes, streamed, lines):
+    how = dataclasses.replace(result_of(still).device_info, **changes)
+    assert how_fitted(result_of(still, device_info=how), streamed=streamed) == lines
+
+
+def test_a_robust_loss_is_told_beside_chi_squared(terminal, still, result_of):
+    show_fit(terminal, result_of(still, loss="huber", robust_cost=1234.5))
+    assert "huber loss 1234.5, which the fit minimised; χ² is without it" in text_of(terminal)
+
+
+def test_a_fit_that_could_not_begin_has_no_numbers(terminal, still, result_of):
+    nothing = np.full(13, np.nan)
+    nothing[10:] = result_of(still).parameters[10:]
+    result = result_of(
+        still,
+        parameters=nothing,
+        uncertainties=np.full(13, np.nan),
+        chi_squared=np.nan,
+        reduced_chi_squared=np.nan,
+        convergence_status="failed",
+        quality_flag="poor",
+    )
+    show_fit(terminal, result)
+    assert "no χ² for 2175 points" in text_of(terminal)
+    assert text_of(terminal).count("not fitted") == 2
+    assert "nan" not in text_of(terminal)
+
+
 @pytest.mark.parametrize("source, words", [("estimated", "no test of the fit"), ("default", "means nothing")])
 def test_a_chi_squared_without_a_known_noise_is_qualified(terminal, still, result_of, source, words):
-    show_fit(terminal, result_of(still, sigma_source=source), {})
+    show_fit(terminal, result_of(still, sigma_source=source))
     assert words in " ".join(text_of(terminal).split())
 
 
@@ -109,7 +174,7 @@ def test_numbers_stay_whole_on_a_narrow_terminal(still, result_of):
     narrow = Terminal()
     narrow.out = Console(file=io.StringIO(), width=30)
     result = result_of(still)
-    show_fit(narrow, result, {})
+    show_fit(narrow, result)
     show_series(narrow, [result, result])
     shown = narrow.out.file.getvalue()
     assert "…" not in shown
@@ -132,9 +197,9 @@ def test_progress_on_a_terminal_is_redrawn_in_place(terminal):
     terminal.err = Console(file=io.StringIO(), width=100, force_terminal=True)
     with terminal.progress() as progress:
         progress.step("q = 0.0054 1/Å [1]: fitting")
-        progress.fit("full data", 3, 1234.5, "")
+        progress.fit("start values", 3, 1234.5, "")
     shown = terminal.err.file.getvalue()
-    assert "q = 0.0054 1/Å [1]: fitting: full data, iteration 3, χ² 1234.5" in shown
+    assert "q = 0.0054 1/Å [1]: fitting: start values, iteration 3, χ² 1234.5" in shown
     assert "\x1b[2K" in shown  # erased at the end
 
 

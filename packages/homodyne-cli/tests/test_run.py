@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from homodyne_cli import _run
+from homodyne_cli import _reading, _run
 from homodyne_cli._config import Configuration
 from homodyne_cli._config_read import _all_paths
 from homodyne_cli._simulate import simulate
 from homodyne_cli._simulation import Simulation
 from homodyne_data import save_apsu, save_npz
+from homodyne_nlsq import HybridStreamingConfig, NLSQConfig, RecoveryConfig
 
 
 def no_constants(text):
@@ -147,14 +148,14 @@ def test_a_fit_that_stops_early_has_exit_code_3(command, configure, sheared_file
 def test_one_bad_q_of_several_does_not_stop_the_others(
     command, configure, several_file, monkeypatch, tmp_path
 ):
-    read = _run.load_xpcs
+    read = _reading.load_xpcs
 
     def spoiled(path, **options):
         if options["q"] == pytest.approx(0.005):
             raise ValueError("every pair is masked")
         return read(path, **options)
 
-    monkeypatch.setattr(_run, "load_xpcs", spoiled)
+    monkeypatch.setattr(_reading, "load_xpcs", spoiled)
     sections = deep("analyzer_parameters.scattering.wavevector_q", "all") | {"output": {"plots": False}}
     code, _, err = command("--config", configure(several_file, sections))
     assert code == 1
@@ -276,14 +277,43 @@ EFFECTS = {
     "optimization.nlsq.gtol": (1e-5, lambda load, fit: fit.gtol == 1e-5),
     "optimization.nlsq.per_angle_mode": ("constant", lambda load, fit: fit.per_angle_mode == "constant"),
     "optimization.nlsq.covariance_type": ("hessian", lambda load, fit: fit.covariance_type == "hessian"),
+    "optimization.nlsq.loss": ("huber", lambda load, fit: fit.loss == "huber"),
+    "optimization.nlsq.f_scale": (1.345, lambda load, fit: fit.f_scale == 1.345),
+    "optimization.nlsq.engine": ("nlsq", lambda load, fit: fit.engine == "nlsq"),
+    "optimization.nlsq.use_adapter": (True, lambda load, fit: fit.use_adapter),
+    "optimization.nlsq.memory_fraction": (0.3, lambda load, fit: fit.memory_fraction == 0.3),
+    "optimization.nlsq.chunk_points": (500, lambda load, fit: fit.chunk_points == 500),
+    "optimization.nlsq.hybrid_streaming.normalize": (
+        False, lambda load, fit: not fit.hybrid_streaming.normalize
+    ),
+    "optimization.nlsq.hybrid_streaming.warmup_iterations": (
+        7, lambda load, fit: fit.hybrid_streaming.warmup_iterations == 7
+    ),
+    "optimization.nlsq.hybrid_streaming.max_warmup_iterations": (
+        107, lambda load, fit: fit.hybrid_streaming.max_warmup_iterations == 107
+    ),
+    "optimization.nlsq.hybrid_streaming.gauss_newton_max_iterations": (
+        7, lambda load, fit: fit.hybrid_streaming.gauss_newton_max_iterations == 7
+    ),
+    "optimization.nlsq.hybrid_streaming.chunk_size": (
+        70000, lambda load, fit: fit.hybrid_streaming.chunk_size == 70000
+    ),
+    "optimization.nlsq.hybrid_streaming.checkpoint_dir": (
+        "kept",
+        lambda load, fit: fit.hybrid_streaming.checkpoint_dir.endswith("/kept"),
+        {"experimental_data": {"stream": True}},
+    ),
+    "optimization.recovery.enable": (False, lambda load, fit: not fit.recovery.enable),
+    "optimization.recovery.max_attempts": (2, lambda load, fit: fit.recovery.max_attempts == 2),
     "noise.sigma": (0.03, lambda load, fit: load["sigma"] == 0.03),
 }  # fmt: skip
 
-# Keys whose effect other tests of this file and of test_config_read show.
+# Keys whose effect other tests of this file, of test_streaming and of test_config_read show.
 SHOWN_ELSEWHERE = {
     "experimental_data.file_path",
     "experimental_data.data_folder_path",
     "experimental_data.data_file_name",
+    "experimental_data.stream",
     "phi_filtering.target_ranges",
     "phi_filtering.target_ranges[].min_angle",
     "phi_filtering.target_ranges[].max_angle",
@@ -294,7 +324,12 @@ SHOWN_ELSEWHERE = {
     "output.directory",
     "output.formats",
     "output.plots",
+    "output.fitted_maps",
 }
+
+# Settings of the fit that a file cannot have: a list of weights by index means nothing where angles are selected
+# by ranges, and the seed chooses between start values that all lead to the same fit.
+NOT_IN_A_FILE = {"angle_weights", "seed"}
 
 
 def test_the_list_of_effects_is_complete():
@@ -303,23 +338,40 @@ def test_the_list_of_effects_is_complete():
     assert leaves == set(EFFECTS) | SHOWN_ELSEWHERE
 
 
+def test_every_setting_of_the_fit_has_a_key():
+    settings = {spec.name for spec in dataclasses.fields(NLSQConfig)} - {"initial", "fixed", "bounds"}
+    keys = {path.rpartition(".")[2] for path in _all_paths(Configuration)}
+    assert settings - keys == NOT_IN_A_FILE
+    for name, nested in (("hybrid_streaming", HybridStreamingConfig), ("recovery", RecoveryConfig)):
+        assert {spec.name for spec in dataclasses.fields(nested)} == {
+            path.rpartition(".")[2] for path in _all_paths(Configuration) if f".{name}." in path
+        }
+
+
 @pytest.mark.parametrize("key", EFFECTS)
 def test_every_key_reaches_the_reader_or_the_fit(key, command, configure, still_file, monkeypatch):
     seen = {}
-    read = _run.load_xpcs
+    opened, read = _reading.open_xpcs, _reading.load_xpcs
+
+    def open_(path, **options):
+        seen["load"] = options
+        return opened(path, L=options["L"])
 
     def load(path, **options):
-        seen["load"] = options
+        assert options == seen["load"]
         return read(path)
 
     def fit(data, settings, **options):
         seen["fit"] = settings
         raise Captured
 
-    monkeypatch.setattr(_run, "load_xpcs", load)
+    monkeypatch.setattr(_reading, "open_xpcs", open_)
+    monkeypatch.setattr(_reading, "load_xpcs", load)
     monkeypatch.setattr(_run, "fit_nlsq_jax", fit)
     value, shows, *more = EFFECTS[key]
     sections = more[0] if more else {}
+    if "experimental_data" in sections:
+        sections["experimental_data"]["file_path"] = str(still_file)
     *parents, leaf = key.split(".")
     target = sections = json.loads(json.dumps(sections))
     for parent in parents:

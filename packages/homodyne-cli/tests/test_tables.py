@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from homodyne_cli._tables import parameter_states, write_parameters, write_series
+from homodyne_nlsq import DeviceInfo
 
 
 def rows_of(path):
@@ -55,9 +56,10 @@ def test_every_parameter_with_full_precision(troubled, tmp_path):
 
 def test_a_series_has_one_line_per_q(still, result_of, tmp_path):
     path = tmp_path / "summary.csv"
+    how = DeviceInfo("structured", False, "hybrid", ("data_start", "bounds_reset"), 0.2, 276, "cpu")
     first, second = (
         result_of(still),
-        result_of(still, q=0.01, convergence_status="partial", chi_squared=float("nan")),
+        result_of(still, q=0.01, convergence_status="partial", chi_squared=float("nan"), device_info=how),
     )
     write_series(path, [first, second], ["q_0.0054", "q_0.01"])
     rows = rows_of(path)
@@ -68,3 +70,6 @@ def test_a_series_has_one_line_per_q(still, result_of, tmp_path):
     assert float(rows[0]["D0_error"]) == first.physical_error["D0"]
     assert float(rows[0]["mean_contrast"]) == np.mean(first.contrast)
     assert rows[1]["chi_squared"] == ""
+    assert [row["strategy"] for row in rows] == ["standard", "hybrid"]
+    assert [row["engine"] for row in rows] == ["structured", "structured"]
+    assert [row["recovery_actions"] for row in rows] == ["", "data_start bounds_reset"]

@@ -13,9 +13,10 @@ from types import MappingProxyType
 
 from homodyne_cli import _values as v
 from homodyne_cli._units import LENGTH, TIME
+from homodyne_memory import DEFAULT_MEMORY_FRACTION
 from homodyne_model import PARAMETERS
 from homodyne_model.errors import HomodyneError
-from homodyne_nlsq import NLSQConfig
+from homodyne_nlsq import HybridStreamingConfig, NLSQConfig, RecoveryConfig
 
 PLOTS = ("maps", "lag_cuts", "curves", "scaling")
 """Kinds of plots of a fit."""
@@ -25,6 +26,8 @@ PLOT_FORMATS = ("png", "pdf", "svg")
 
 FORMER_NAMES = {"gamma_dot_0": "gamma_dot_t0", "gamma_dot_offset": "gamma_dot_t_offset", "phi_0": "phi0"}
 """Parameter names of homodyne 2.1 files and what they are called since."""
+
+_SMALL_CHUNK = 50_000
 
 
 class ConfigurationError(HomodyneError, ValueError):
@@ -139,6 +142,13 @@ class ExperimentalData:
     )
     data_folder_path: str | None = key(None, v.text, "Where file_path is not given: folder ...")
     data_file_name: str | None = key(None, v.text, "... and name of the file in it.")
+    stream: bool | str = key(
+        "auto",
+        v.auto_or_boolean,
+        "Whether the maps stay in their file while they are fitted, one in memory at a time: auto (where "
+        "three times their size is more than the share optimization.nlsq.memory_fraction of the memory), true "
+        "or false.",
+    )
 
     def path(self, folder: Path) -> Path:
         """Absolute or working path of the data file; relative entries start at `folder`.
@@ -262,18 +272,79 @@ class ParameterSpace:
             raise ConfigurationError(f"bounds names a parameter twice: {', '.join(listed)}")
 
 
+def _small_chunks(value: object) -> str | None:
+    """What is unusual about the points that a streamed fit computes at once."""
+    if v.integer(1)(value) >= _SMALL_CHUNK:
+        return None
+    return (
+        f"so few points at once, {value}, make a streamed fit several times slower (default: "
+        f"{HybridStreamingConfig.chunk_size})"
+    )
+
+
+@dataclass(frozen=True)
+class HybridStreaming:
+    """The fit of maps that stay in their file, see experimental_data.stream."""
+
+    normalize: bool = key(
+        HybridStreamingConfig.normalize,
+        v.boolean,
+        "Warm up in parameters that run from 0 to 1 between their bounds. false: in units of the start "
+        "values.",
+    )
+    warmup_iterations: int = key(
+        HybridStreamingConfig.warmup_iterations,
+        v.integer(0),
+        "L-BFGS iterations on averages of the data, from start values that are given, after which a stalled "
+        "warm-up ends. 0: no warm-up.",
+    )
+    max_warmup_iterations: int = key(
+        HybridStreamingConfig.max_warmup_iterations, v.integer(0), "Most L-BFGS iterations, stalled or not."
+    )
+    gauss_newton_max_iterations: int = key(
+        HybridStreamingConfig.gauss_newton_max_iterations,
+        v.integer(1),
+        "Most passes over the data in the file (max_iterations counts too).",
+    )
+    chunk_size: int = key(
+        HybridStreamingConfig.chunk_size,
+        v.integer(1),
+        "Points that are computed at once, at least one row of a map.",
+        doubt=_small_chunks,
+    )
+    checkpoint_dir: str | None = key(
+        HybridStreamingConfig.checkpoint_dir,
+        v.text,
+        "Where finished passes are kept until the fit has converged, relative to this file: an interrupted "
+        "fit, started again, goes on with them. null: passes/ in the results folder.",
+    )
+
+    def path(self, folder: Path) -> Path | None:
+        """The folder for finished passes, None where it is not named; relative entries start at `folder`.
+
+        Raises
+        ------
+        ConfigurationError
+            If a variable in the name is not set.
+        """
+        try:
+            return None if self.checkpoint_dir is None else v.expand(self.checkpoint_dir, folder)
+        except ValueError as error:
+            raise ConfigurationError(f"optimization.nlsq.hybrid_streaming.checkpoint_dir: {error}") from None
+
+
 @dataclass(frozen=True)
 class NLSQ:
     """The least-squares fit."""
 
-    max_iterations: int = key(NLSQConfig.max_iterations, v.integer(1), "Most iterations.")
+    max_iterations: int = key(NLSQConfig.max_iterations, v.integer(1), "Most passes over the data.")
     tolerance: float = key(
-        NLSQConfig.tolerance, v.positive, "Stop when χ² changes less than this (relative)."
+        NLSQConfig.tolerance,
+        v.positive,
+        "Relative change of χ² at which the trust region first stops; it goes on until the optimum is close.",
     )
-    xtol: float = key(
-        NLSQConfig.xtol, v.positive, "Stop when the parameters change less than this (relative)."
-    )
-    gtol: float = key(NLSQConfig.gtol, v.positive, "Stop when the scaled gradient is below this.")
+    xtol: float = key(NLSQConfig.xtol, v.positive, "The same for the relative change of the parameters.")
+    gtol: float = key(NLSQConfig.gtol, v.positive, "The same for the scaled gradient.")
     per_angle_mode: str = key(
         NLSQConfig.per_angle_mode,
         v.text,
@@ -284,6 +355,52 @@ class NLSQ:
         v.text,
         "How uncertainties are computed: hessian, the inverse curvature of χ².",
     )
+    loss: str = key(
+        NLSQConfig.loss,
+        v.text,
+        "What a residual costs: linear, its square; soft_l1 or huber, less than that beyond f_scale, so that "
+        "outliers pull less.",
+    )
+    f_scale: float = key(
+        NLSQConfig.f_scale,
+        v.positive,
+        "Residual, in standard deviations of the noise, from which soft_l1 and huber count points less.",
+    )
+    engine: str = key(
+        NLSQConfig.engine,
+        v.text,
+        "structured: contrast and offset are eliminated. nlsq: the library of that name on the full "
+        "Jacobian, for maps in memory; the same optimum, with more memory and time.",
+    )
+    use_adapter: bool = key(
+        NLSQConfig.use_adapter, v.boolean, "Fit by the library nlsq, and as structured where that fails."
+    )
+    memory_fraction: float | None = key(
+        NLSQConfig.memory_fraction,
+        v.number,
+        "Share of the memory that a fit may take, 0.1 to 0.9: beyond it data in memory are passed over in "
+        f"chunks, and maps stay in their file. null: NLSQ_MEMORY_FRACTION, else {DEFAULT_MEMORY_FRACTION}.",
+    )
+    chunk_points: int | None = key(
+        NLSQConfig.chunk_points,
+        v.integer(1),
+        "Points of a chunk of data in memory, however few there are. null: chunks where there are many.",
+    )
+    hybrid_streaming: HybridStreaming = field(default_factory=HybridStreaming, metadata=SECTION)
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What is tried when a fit cannot start or gets nowhere."""
+
+    enable: bool = key(
+        RecoveryConfig.enable,
+        v.boolean,
+        "Start again from the centre of the bounds, then from their geometric mean.",
+    )
+    max_attempts: int = key(
+        RecoveryConfig.max_attempts, v.integer(1), "Most attempts, 1 to 3, the first one included."
+    )
 
 
 @dataclass(frozen=True)
@@ -291,6 +408,7 @@ class Optimization:
     """How the parameters are found."""
 
     nlsq: NLSQ = field(default_factory=NLSQ, metadata=SECTION)
+    recovery: Recovery = field(default_factory=Recovery, metadata=SECTION)
 
 
 @dataclass(frozen=True)
@@ -317,6 +435,12 @@ class Output:
     formats: tuple[str, ...] = key(("png",), v.subset(*PLOT_FORMATS), "File formats of plots: png, pdf, svg.")
     plots: tuple[str, ...] = key(
         PLOTS, v.subset(*PLOTS), f"Which plots: all, none, or a list of {', '.join(PLOTS)}."
+    )
+    fitted_maps: bool | str = key(
+        "auto",
+        v.auto_or_boolean,
+        "Whether fitted maps and residuals, each as large as the data, are written: auto (where the data are "
+        "in memory: into arrays.npz), true (also from a file: c2_fitted.npy and residuals.npy) or false.",
     )
 
     def path(self, folder: Path) -> Path | None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from homodyne_cli._config import PLOT_FORMATS
 from homodyne_cli._config_read import load_configuration
-from homodyne_cli._console import Terminal
-from homodyne_cli._run import choose_q, results_directory
+from homodyne_cli._console import Terminal, warnings_to
+from homodyne_cli._reading import choose_q, opened, plan
+from homodyne_cli._run import results_directory
 
 
 def check(path: Path, terminal: Terminal) -> None:
@@ -15,6 +16,8 @@ def check(path: Path, terminal: Terminal) -> None:
     ------
     ConfigurationError
         If the configuration cannot be used; for a data file that is there, also if its q do not fit.
+    homodyne_data.DataError
+        If the data file that is there does not hold what is selected.
     """
     loaded = load_configuration(path)
     configuration = loaded.configuration
@@ -23,12 +26,17 @@ def check(path: Path, terminal: Terminal) -> None:
     for warning in loaded.warnings:
         terminal.warn(warning)
     if source.is_file():
-        found = ", ".join(f"{held:.5g}" for _, held in choose_q(configuration, source))
-        terminal.say(f"data      {source}: q = {found} 1/Å")
+        terminal.say(f"data      {source}")
+        for asked, held in choose_q(configuration, source):
+            with warnings_to(terminal.warn), opened(configuration, source, asked) as stream:
+                terminal.say(f"          q = {held:.5g} 1/Å: {plan(configuration, stream).sentence}")
     else:
         terminal.warn(f"the data file {source} does not exist")
+    engine = "structured, nlsq first" if settings.use_adapter else settings.engine
+    robust = "" if settings.loss == "linear" else f" from {settings.f_scale:g} standard deviations on"
     terminal.say(
-        f"fit       {settings.analysis_mode}, {settings.shear_kernel}, {settings.per_angle_mode} scaling"
+        f"fit       {settings.analysis_mode}, {settings.shear_kernel}, {settings.per_angle_mode} scaling, "
+        f"{settings.loss} loss{robust}, engine {engine}"
     )
     for label, values in (("start", settings.initial), ("fixed", settings.fixed)):
         if values:

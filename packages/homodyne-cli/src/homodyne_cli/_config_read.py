@@ -116,8 +116,7 @@ class _Reader:
         """The doubts one by one; one warning about what a file of homodyne 2.x means here."""
         if not self.former:
             return tuple(self.doubts)
-        listed = ", ".join(path + (f" ({note})" if note else "") for path, note in self.former.items())
-        warning = f"{self.name}: keys of homodyne 2.x files that have no effect here: {listed}"
+        warning = f"{self.name}: keys of homodyne 2.x files that have no effect here: {_listed(self.former)}"
         if settings.analysis_mode == AnalysisMode.LAMINAR_FLOW and "shear_kernel" not in self.lines:
             warning += (
                 f". Shear rates are those of shear_kernel {settings.shear_kernel}; homodyne2 reproduces "
@@ -220,6 +219,21 @@ class _Reader:
     @staticmethod
     def is_null(node: yaml.Node) -> bool:
         return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
+
+
+def _listed(former: Mapping[str, str]) -> str:
+    """Dotted keys with what to know about them; several of one section in braces behind its name."""
+    sections: dict[str, list[str]] = {}
+    for path, note in former.items():
+        section, _, key = path.rpartition(".")
+        sections.setdefault(section, []).append(key + (f" ({note})" if note else ""))
+    parts = []
+    for section, keys in sections.items():
+        joined = ", ".join(keys)
+        if section and len(keys) > 1:
+            joined = f"{{{joined}}}"
+        parts.append(f"{section}.{joined}" if section else joined)
+    return ", ".join(parts)
 
 
 def _unknown(key: str, path: str, fields: Mapping[str, dataclasses.Field]) -> str:

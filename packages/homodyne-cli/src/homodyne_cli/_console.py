@@ -115,7 +115,9 @@ class ProgressLine:
     def fit(self, stage: str, iteration: int, chi_squared: float, message: str) -> None:
         """Progress of a fit, with the signature that `homodyne_nlsq.fit_nlsq_jax` calls."""
         more = f", {message}" if message else ""
-        self.detail(f"{stage}, iteration {iteration}, χ² {chi_squared:.6g}{more}")
+        # Only the fit itself goes through all the data.
+        what = "pass" if stage == "fit" else f"{stage}, iteration"
+        self.detail(f"{what} {iteration}, χ² {chi_squared:.6g}{more}")
 
     def _show(self, sentence: str, *, now: bool) -> None:
         if self._live is not None:

@@ -1,11 +1,12 @@
 """From a `Configuration` to the settings of the fit."""
 
+import dataclasses
 import difflib
 import re
 
 from homodyne_cli._config import FORMER_NAMES, Configuration, ConfigurationError
 from homodyne_model import PARAMETERS, AnalysisMode
-from homodyne_nlsq import NLSQConfig
+from homodyne_nlsq import HybridStreamingConfig, NLSQConfig, RecoveryConfig
 
 _SCALING = re.compile(r"(contrast|offset)(_\d+)?")
 
@@ -84,20 +85,18 @@ def nlsq_config(configuration: Configuration) -> tuple[NLSQConfig, tuple[str, ..
             bounds[current] = bound.interval
 
     nlsq = configuration.optimization.nlsq
+    # Where finished passes are kept is known when a fit is run.
+    streaming = dataclasses.replace(nlsq.hybrid_streaming, checkpoint_dir=None)
     try:
         settings = NLSQConfig(
             analysis_mode=configuration.analysis_mode,
             shear_kernel=configuration.shear_kernel,
             quadrature=configuration.quadrature,
-            per_angle_mode=nlsq.per_angle_mode,
-            covariance_type=nlsq.covariance_type,
             initial=initial,
             fixed=fixed,
             bounds=bounds,
-            max_iterations=nlsq.max_iterations,
-            tolerance=nlsq.tolerance,
-            xtol=nlsq.xtol,
-            gtol=nlsq.gtol,
+            recovery=RecoveryConfig(**vars(configuration.optimization.recovery)),
+            **vars(nlsq) | {"hybrid_streaming": HybridStreamingConfig(**vars(streaming))},
         )
     except (ValueError, TypeError) as error:
         raise ConfigurationError(str(error)) from None

@@ -95,8 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal = Terminal()
     try:
         return _dispatch(parser, arguments, terminal)
-    except KeyboardInterrupt:
-        terminal.error("interrupted; what was written so far is complete")
+    except KeyboardInterrupt as stop:
+        terminal.error(str(stop) or "interrupted; what was written so far is complete")
         return 1
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing is left to say, not even at exit.
@@ -148,9 +148,10 @@ def _meant(word: str) -> str:
 
 def _sentence(error: Exception) -> str:
     """What went wrong, for the user."""
-    expected = isinstance(error, ValueError | TypeError | OSError) or type(error).__module__.startswith(
-        "homodyne_"
-    )
+    # A library that an engine needs may not be installed.
+    expected = isinstance(error, ValueError | TypeError | OSError | ImportError) or type(
+        error
+    ).__module__.startswith("homodyne_")
     message = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:  # without "[Errno 28]"
         message = error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"

@@ -1,5 +1,6 @@
 """Cuts of two-time maps along the lag, averaged over the age."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from homodyne_data import TwoTimeData
 from homodyne_nlsq import OptimizationResult
 
 _LAG_POINTS = 45
+_POINTS = 1_000_000  # summed at once
 
 
 @dataclass(frozen=True)
@@ -32,36 +34,41 @@ class LagCut:
     scatter: np.ndarray
 
 
-def lag_cut(data: TwoTimeData, fitted: np.ndarray, angle: int) -> LagCut:
-    """Cut of one angle along the lag |t1 - t2|; `fitted` as in `plot_fit`."""
-    row, column = np.nonzero(data.angle_mask(angle))
-    lag = np.abs(row - column)
-    edges = np.unique(np.round(np.geomspace(1, data.n_t, _LAG_POINTS)).astype(int))
-    group = np.searchsorted(edges, lag, side="right") - 1
-    count = np.bincount(group)
-    used = count > 0
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.bincount(group, weights=values) / np.maximum(count, 1)
-
-    entries = data.c2[angle][row, column].astype(np.float64)
-    measured = mean(entries)
+def lag_cut(one: TwoTimeData, fitted: np.ndarray) -> LagCut:
+    """Cut of data of one angle along the lag |t1 - t2|, with the fitted C2, (n_t, n_t)."""
+    mask = one.angle_mask(0)
+    n_t = one.n_t
+    edges = np.unique(np.round(np.geomspace(1, n_t, _LAG_POINTS)).astype(int))
+    group_of_lag = np.searchsorted(edges, np.arange(n_t), side="right") - 1
+    sums = np.zeros((5, edges.size))
+    n_rows = max(1, _POINTS // n_t)
+    for first in range(0, n_t, n_rows):
+        rows = slice(first, first + n_rows)
+        row, column = np.nonzero(mask[rows])
+        lag = np.abs(row + first - column)
+        measured, calculated = (
+            values[rows][row, column].astype(np.float64) - 1.0 for values in (one.c2[0], fitted)
+        )
+        for total, values in zip(sums, (None, lag, measured, measured**2, calculated), strict=True):
+            total += np.bincount(group_of_lag[lag], weights=values, minlength=edges.size)
+    count, used = sums[0], sums[0] > 0
+    lag, measured, square, calculated = sums[1:, used] / count[used]
     return LagCut(
-        lag=mean(lag * data.dt)[used],
-        measured=measured[used],
-        fitted=mean(fitted[angle][row, column].astype(np.float64))[used],
-        scatter=np.sqrt(mean((entries - measured[group]) ** 2) / np.maximum(count, 1))[used],
+        lag=lag * one.dt,
+        measured=1.0 + measured,
+        fitted=1.0 + calculated,
+        scatter=np.sqrt(np.maximum(square - measured**2, 0.0) / count[used]),
     )
 
 
-def lag_figure(data: TwoTimeData, result: OptimizationResult, fitted: np.ndarray, angles: range) -> Figure:
-    """Cuts along the lag of several angles, one panel each, with the same axes."""
+def lag_figure(cuts: Sequence[LagCut], result: OptimizationResult, angles: range) -> Figure:
+    """Cuts along the lag of several of all angles, one panel each, with the same axes."""
     n_columns = min(len(angles), max(1, round(np.sqrt(1.5 * len(angles)))))
     n_rows = -(-len(angles) // n_columns)
     figure = Figure(figsize=(max(2.0 * n_columns, 5.0) + 0.6, 1.7 * n_rows + 1.0))
     axes = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
     for panel, angle in zip(axes.flat, angles, strict=False):
-        cut = lag_cut(data, fitted, angle)
+        cut = cuts[angle]
         panel.errorbar(
             cut.lag,
             cut.measured,
@@ -73,7 +80,7 @@ def lag_figure(data: TwoTimeData, result: OptimizationResult, fitted: np.ndarray
             label="measured, ± scatter / √pairs",
         )
         panel.plot(cut.lag, cut.fitted, color=FITTED, linewidth=1.3, label="fitted", zorder=3)
-        panel.set_title(f"φ = {degrees(data.phi[angle], 1)}", pad=3)
+        panel.set_title(f"φ = {degrees(result.phi[angle], 1)}", pad=3)
         panel.set_xscale("log")
     for panel in axes.flat[len(angles) :]:
         panel.set_visible(False)

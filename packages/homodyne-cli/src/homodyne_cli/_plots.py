@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from homodyne_cli._plot_cuts import lag_figure
-from homodyne_cli._plot_maps import MapFigure
+from homodyne_cli._angles import fitted_map, one_angle
+from homodyne_cli._plot_cuts import LagCut, lag_cut, lag_figure
+from homodyne_cli._plot_maps import MapFigure, Panels, panels_of
 from homodyne_cli._plot_parameters import SummaryPoint, against_q_figure, curves_figure, scaling_figure
 from homodyne_cli._plot_style import plot_style, save_figure
-from homodyne_data import TwoTimeData
+from homodyne_data import TwoTimeData, TwoTimeStream
 from homodyne_nlsq import OptimizationResult
 
 _PANELS_PER_PAGE = 30
@@ -19,7 +20,7 @@ _PANELS_PER_PAGE = 30
 
 @plot_style()
 def plot_fit(
-    data: TwoTimeData,
+    data: TwoTimeData | TwoTimeStream,
     result: OptimizationResult,
     directory: Path,
     *,
@@ -31,8 +32,8 @@ def plot_fit(
 
     Parameters
     ----------
-    data : TwoTimeData
-        What was fitted, with its σ.
+    data : TwoTimeData or TwoTimeStream
+        What was fitted. Maps in a file are read once, one after the other.
     result : OptimizationResult
         The fit.
     directory : Path
@@ -42,7 +43,7 @@ def plot_fit(
     formats : sequence of {"png", "pdf", "svg"}
         File formats of each.
     advance : callable (text) -> None, optional
-        Called before each figure with its name and number.
+        Called before each angle is looked at, and before each figure with its name and number.
 
     Returns
     -------
@@ -50,16 +51,26 @@ def plot_fit(
         The files, in the order drawn.
     """
     kinds = set(kinds)
-    fitted = result.fitted() if kinds & {"maps", "lag_cuts"} else None
+    say = advance or (lambda _: None)
+    panels: list[Panels] = []
+    cuts: list[LagCut] = []
+    if kinds & {"maps", "lag_cuts"}:
+        for angle in range(data.n_phi):
+            say(f"maps ({angle + 1} of {data.n_phi})")
+            one, fitted = one_angle(data, angle, result), fitted_map(result, angle)
+            if "maps" in kinds:
+                panels.append(panels_of(one, fitted))
+            if "lag_cuts" in kinds:
+                cuts.append(lag_cut(one, fitted))
     figures: list[tuple[str, Callable[[], Figure]]] = []
-    if "maps" in kinds:
-        maps = MapFigure(data, result, fitted)
-        figures += [(map_name(a, data.phi), partial(maps.show, a)) for a in range(data.n_phi)]
-    if "lag_cuts" in kinds:
-        pages = [range(data.n_phi)[k : k + _PANELS_PER_PAGE] for k in range(0, data.n_phi, _PANELS_PER_PAGE)]
+    if panels:
+        maps = MapFigure(panels, result)
+        figures += [(map_name(a, result.phi), partial(maps.show, a)) for a in range(len(panels))]
+    if cuts:
+        pages = [range(len(cuts))[k : k + _PANELS_PER_PAGE] for k in range(0, len(cuts), _PANELS_PER_PAGE)]
         for number, page in enumerate(pages, start=1):
             name = "lag_cuts" if len(pages) == 1 else f"lag_cuts_{number}"
-            figures.append((name, partial(lag_figure, data, result, fitted, page)))
+            figures.append((name, partial(lag_figure, cuts, result, page)))
     if "curves" in kinds:
         figures.append(("curves", partial(curves_figure, result)))
     if "scaling" in kinds:
@@ -67,8 +78,7 @@ def plot_fit(
 
     written = []
     for number, (name, draw) in enumerate(figures, start=1):
-        if advance is not None:
-            advance(f"{name} ({number} of {len(figures)})")
+        say(f"{name} ({number} of {len(figures)})")
         written += save_figure(draw(), directory, name, formats)
     return written
 

@@ -1,7 +1,7 @@
 """The summary of a run for the terminal."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,15 @@ _NOISE = {
     "given": "σ given",
     "estimated": "σ estimated from the data, so no test of the fit",
     "default": "σ is a default of 1 %: χ² means nothing",
+}
+_SOLVERS = {"structured": "by our own solver", "nlsq": "by the library nlsq"}
+_RECOVERIES = {
+    "data_start": "start values from the data, which were better",
+    "data_start_no_better": "start values from the data, which were no better",
+    "bounds_reset": "a start from the centre of the bounds",
+    "geometric_mean_reset": "a start from the geometric mean of the bounds",
+    "out_of_memory_standard": "chunks instead of all data at once, as memory ran out",
+    "out_of_memory_out_of_core": "smaller chunks, as memory ran out",
 }
 
 
@@ -57,8 +66,8 @@ def with_error(value: float, error: float) -> tuple[str, str]:
     return f"{value:.{digits}e}", f"{error:.1e}"
 
 
-def show_fit(terminal: Terminal, result: OptimizationResult, dropped: Mapping[str, int]) -> None:
-    """Print one fit: what was fitted, how well, the parameters, the warnings.
+def show_fit(terminal: Terminal, result: OptimizationResult, *, streamed: bool = False) -> None:
+    """Print one fit: what was fitted, how well and in what way, the parameters, the warnings.
 
     Parameters
     ----------
@@ -66,8 +75,8 @@ def show_fit(terminal: Terminal, result: OptimizationResult, dropped: Mapping[st
         Where to.
     result : OptimizationResult
         The fit.
-    dropped : Mapping of str to int
-        `TwoTimeData.n_dropped`.
+    streamed : bool
+        Whether the data stayed in their file.
     """
     terminal.out.print()
     n_phi, n_t = len(result.phi), len(result.t)
@@ -91,11 +100,19 @@ def show_fit(terminal: Terminal, result: OptimizationResult, dropped: Mapping[st
         )
     )
     noise = _NOISE.get(result.sigma_source, result.sigma_source)
-    terminal.out.print(
-        f"χ² {result.chi_squared:.6g} for {result.n_points} points - {result.n_points - result.dof} parameters, "
-        f"reduced {result.reduced_chi_squared:.4g} ({noise})",
-        markup=False,
-    )
+    size = f"{result.n_points} points - {result.n_points - result.dof} parameters"
+    found = f"no χ² for {size}"
+    if math.isfinite(result.chi_squared):
+        found = f"χ² {result.chi_squared:.6g} for {size}, reduced {result.reduced_chi_squared:.4g}"
+    terminal.out.print(f"{found} ({noise})", markup=False)
+    if result.robust_cost is not None:
+        terminal.out.print(
+            f"{result.loss} loss {result.robust_cost:.6g}, which the fit minimised; χ² is without it",
+            markup=False,
+        )
+    for line in how_fitted(result, streamed=streamed):
+        terminal.out.print(line, markup=False)
+    dropped = result.provenance.get("dropped", {})
     lost = {reason: n for reason, n in dropped.items() if n and reason not in ("diagonal", "repeated")}
     if lost:
         listed = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in lost.items())
@@ -103,6 +120,24 @@ def show_fit(terminal: Terminal, result: OptimizationResult, dropped: Mapping[st
     terminal.table(_parameter_table(result))
     for warning in result.warnings:
         terminal.out.print(Text.assemble(("! ", "yellow"), warning))
+
+
+def how_fitted(result: OptimizationResult, *, streamed: bool) -> list[str]:
+    """Solver, strategy and effort of a fit, and what was tried after the first attempt, as lines."""
+    how = result.device_info
+    where = "streamed from their file" if streamed else "in memory"
+    held = "all at once" if how.strategy == "standard" else f"{_count(how.n_chunks, 'chunk')} a pass"
+    solver = _SOLVERS.get(how.adapter, how.adapter)
+    if how.fallback_occurred:
+        solver += ", after nlsq failed"
+    lines = [
+        f"fitted {solver}, data {where}, {held}; {_count(result.iterations, 'pass')} in "
+        f"{result.execution_time:.3g} s, peak memory {how.peak_memory_gb:.2g} GB"
+    ]
+    if how.recovery_actions:
+        tried = (_RECOVERIES.get(action, action) for action in how.recovery_actions)
+        lines.append(f"tried after the first attempt: {'; '.join(tried)}")
+    return lines
 
 
 def _parameter_table(result: OptimizationResult) -> Table:
@@ -134,6 +169,8 @@ def _parameter_table(result: OptimizationResult) -> Table:
 
 def _scaling_row(kind: str, values: np.ndarray, errors: np.ndarray, states: Sequence[str]) -> tuple[str, ...]:
     bounded = sum(state.startswith("at ") for state in states)
+    if not np.isfinite(values).all():
+        return kind, "", "", "", "not fitted"
     notes = [f"{bounded} of {values.size} at a bound"] if bounded else []
     if values.size == 1 or np.ptp(values) == 0:
         shown, error = with_error(values[0], errors[0])
@@ -189,7 +226,8 @@ def _bracket(name: str) -> str:
 
 
 def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{n} {noun if n == 1 else plural}"
 
 
 def show_files(terminal: Terminal, directory: Path, files: Sequence[Path]) -> None:

@@ -1,29 +1,24 @@
 """A run: from a configuration to the results of every q."""
 
-import contextlib
-import dataclasses
-import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from homodyne_cli._config import Configuration, ConfigurationError, Output
+from homodyne_cli._arrays import write_arrays, write_maps
+from homodyne_cli._config import ConfigurationError, Output
 from homodyne_cli._config_read import LoadedConfiguration
 from homodyne_cli._console import ProgressLine, Terminal, warnings_to
 from homodyne_cli._files import write_text
 from homodyne_cli._output import ResultsFolder
+from homodyne_cli._passes import KeptPasses
 from homodyne_cli._plots import SummaryPoint, plot_against_q, plot_fit
+from homodyne_cli._reading import choose_q, measurement
 from homodyne_cli._report import show_files, show_fit, show_series
 from homodyne_cli._tables import write_parameters, write_series
-from homodyne_data import DataError, TwoTimeData, list_q, load_xpcs
-from homodyne_model import AnalysisMode, HomodyneError
+from homodyne_data import TwoTimeData, TwoTimeStream
+from homodyne_model import HomodyneError
 from homodyne_nlsq import OptimizationResult, fit_nlsq_jax
-
-DEFAULT_GAP = 2e6
-"""Gap [Å] of laminar flow where neither the configuration nor the data give one."""
-
-Q_TOLERANCE = 0.1
-"""Distance from a q that is asked for, as a part of it, beyond which the nearest of a file is another one."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +31,13 @@ class Fit:
         Its results.
     result : OptimizationResult
         The fit.
-    dropped : Mapping of str to int
-        `TwoTimeData.n_dropped`. The data themselves are not kept: those of one q can fill the memory.
+    streamed : bool
+        Whether the data stayed in their file. They are not kept here: those of one q can fill the memory.
     """
 
     folder: Path
     result: OptimizationResult
-    dropped: Mapping[str, int]
+    streamed: bool
 
 
 @dataclass(frozen=True)
@@ -100,6 +95,9 @@ def run(
 
     wanted = choose_q(configuration, source)
     names = _folder_names([held for _, held in wanted])
+    passes = KeptPasses(
+        configuration.optimization.nlsq.hybrid_streaming.path(loaded.path.parent), folder.path
+    )
     fits: list[Fit] = []
     states: dict[str, dict[str, object]] = {}
     errors: dict[float, str] = {}
@@ -108,14 +106,9 @@ def run(
         for number, ((asked, held), name) in enumerate(zip(wanted, names, strict=True), start=1):
             head = f"q = {held:.4g} 1/Å" + (f" ({number} of {len(wanted)})" if len(wanted) > 1 else "")
             try:
-                progress.step(f"{head}: reading")
-                with warnings_to(terminal.warn):
-                    data = read(configuration, source, asked)
-                for note in data.provenance.notes:
-                    terminal.note(note)
-                progress.step(f"{head}: fitting")
-                with warnings_to(terminal.warn):
-                    result = fit_nlsq_jax(data, loaded.settings, progress=progress.fit)
+                fit, files = _fit_one(
+                    loaded, source, asked, head, folder.path / name, passes, terminal, progress, overwrite
+                )
             except (HomodyneError, ValueError, TypeError) as error:
                 if len(wanted) == 1:
                     raise
@@ -123,27 +116,93 @@ def run(
                 states[name] = {"q": held, "error": str(error)}
                 terminal.error(f"{head}: {error}")
                 continue
-            progress.step(f"{head}: writing")
-            fit = Fit(folder.path / name, result, data.n_dropped)
-            files = _write_fit(fit, data, configuration.output, progress, overwrite=overwrite)
+            except KeyboardInterrupt as stop:
+                # A streamed fit says how to go on with it; what is written already would be in the way.
+                refused = str(stop) and passes.present and fits and not overwrite
+                raise KeyboardInterrupt(f"{stop}, with --overwrite" if refused else str(stop)) from None
             fits.append(fit)
             states[name] = {
                 "q": held,
-                "convergence_status": result.convergence_status,
-                "quality_flag": result.quality_flag,
+                "convergence_status": fit.result.convergence_status,
+                "quality_flag": fit.result.quality_flag,
             }
             folder.add(files, about)
         if not fits:
             raise ConfigurationError(f"none of the {len(wanted)} values of q could be fitted")
         folder.add(_write_shared(loaded, folder.path, fits), about)
     folder.finish(about)
+    done = Run(tuple(fits), errors)
+    if done.exit_code == 0:
+        passes.clear()
 
     for fit in fits:
-        show_fit(terminal, fit.result, fit.dropped)
+        show_fit(terminal, fit.result, streamed=fit.streamed)
     if len(fits) > 1:
         show_series(terminal, [fit.result for fit in fits])
     show_files(terminal, folder.path, folder.written)
-    return Run(tuple(fits), errors)
+    _show_what_is_not_there(done, configuration.output, passes, terminal)
+    return done
+
+
+def _fit_one(
+    loaded: LoadedConfiguration,
+    source: Path,
+    q: float,
+    head: str,
+    folder: Path,
+    passes: KeptPasses,
+    terminal: Terminal,
+    progress: ProgressLine,
+    overwrite: bool,
+) -> tuple[Fit, list[Path]]:
+    """Read, fit and write one q, called `head` in messages; its files lie in `folder`."""
+    configuration, settings = loaded.configuration, loaded.settings
+    with ExitStack() as stack:
+        progress.step(f"{head}: reading")
+        with warnings_to(terminal.warn):
+            data, how = stack.enter_context(measurement(configuration, source, q))
+        for note in data.provenance.notes:
+            terminal.note(note)
+        if how.streamed:
+            terminal.note(how.sentence)
+            if passes.present:
+                terminal.note(
+                    f"passes over these data that an earlier run finished, in {passes.folder}, are not repeated"
+                )
+            settings = passes.used_by(settings)
+        elif configuration.optimization.nlsq.hybrid_streaming.checkpoint_dir is not None:
+            terminal.warn(f"hybrid_streaming.checkpoint_dir has no effect: {how.sentence}")
+        progress.step(f"{head}: fitting{' from the file' if how.streamed else ''}")
+        try:
+            with warnings_to(terminal.warn):
+                result = fit_nlsq_jax(data, settings, progress=progress.fit)
+        except KeyboardInterrupt:
+            if not how.streamed:
+                raise
+            raise KeyboardInterrupt(passes.how_to_go_on()) from None
+        progress.step(f"{head}: writing")
+        fit = Fit(folder, result, how.streamed)
+        with warnings_to(terminal.warn):
+            return fit, _write_fit(fit, data, configuration.output, progress, overwrite=overwrite)
+
+
+def _show_what_is_not_there(done: Run, output: Output, passes: KeptPasses, terminal: Terminal) -> None:
+    """Print what was left out of the results, and what is left to go on with."""
+    if output.fitted_maps == "auto":
+        left_out = sum(
+            2 * len(fit.result.phi) * len(fit.result.t) ** 2 * 4 for fit in done.fits if fit.streamed
+        )
+        if left_out:
+            terminal.say(
+                f"  without fitted maps and residuals ({left_out / 1e9:.2g} GB), which "
+                "output.fitted_maps: true writes"
+            )
+    if done.exit_code != 0 and passes.present:
+        terminal.say(
+            f"finished passes are kept in {passes.folder}: a fit that may take more of them "
+            "(optimization.nlsq.max_iterations, hybrid_streaming.gauss_newton_max_iterations) does not repeat "
+            "them"
+        )
 
 
 def results_directory(loaded: LoadedConfiguration) -> Path:
@@ -152,102 +211,39 @@ def results_directory(loaded: LoadedConfiguration) -> Path:
     return Path(f"{loaded.path.stem}-results") if named is None else named
 
 
-def choose_q(configuration: Configuration, source: Path) -> list[tuple[float, float]]:
-    """Wavevectors that the configuration asks for, each with the nearest of the file [1/Å], increasing.
-
-    Raises
-    ------
-    ConfigurationError
-        If the file holds several and none is named, none is near one of those named, or two mean the same.
-    """
-    asked = configuration.analyzer_parameters.scattering.wavevector_q
-    held = [float(q) for q in list_q(source)]
-    listing = ", ".join(f"{q:.5g}" for q in held)
-    where = "analyzer_parameters.scattering.wavevector_q"
-    if asked == "all":
-        return [(q, q) for q in held]
-    if asked is None:
-        if len(held) > 1:
-            raise ConfigurationError(
-                f"{source.name} holds {len(held)} values of q ({listing} 1/Å); expected {where}: one, a "
-                "list, or all"
-            )
-        return [(held[0], held[0])]
-    nearest: dict[float, float] = {}
-    for q in asked:
-        found = min(held, key=lambda value: abs(value - q))
-        if abs(found - q) > Q_TOLERANCE * q:
-            raise ConfigurationError(
-                f"{where}: no q within {Q_TOLERANCE:.0%} of {q:g} 1/Å; {source.name} holds {listing}"
-            )
-        if found in nearest:
-            raise ConfigurationError(
-                f"{where}: {nearest[found]:g} and {q:g} 1/Å are both nearest to {found:.5g} 1/Å of "
-                f"{source.name}, which holds {listing}"
-            )
-        nearest[found] = q
-    return [(nearest[found], found) for found in sorted(nearest)]
-
-
 def _folder_names(held: list[float]) -> list[str]:
     """One name a q, different even where q agree to five digits."""
     names = [f"q_{q:.5g}" for q in held]
     return [name if names.count(name) == 1 else f"{name}_{k}" for k, name in enumerate(names, start=1)]
 
 
-def read(configuration: Configuration, source: Path, q: float) -> TwoTimeData:
-    """Data of one q as the configuration selects them.
-
-    With the noise estimated where it is not given and can be, and a default gap, with a warning, where
-    laminar flow needs one and there is none. Errors and warnings of `homodyne_data.load_xpcs`.
-    """
-    analyzer = configuration.analyzer_parameters
-    data = load_xpcs(
-        source,
-        q=q,
-        phi_ranges=configuration.phi_filtering.ranges,
-        fallback_to_all_angles=configuration.phi_filtering.fallback_to_all_angles,
-        start_frame=analyzer.start_frame,
-        end_frame=analyzer.end_frame,
-        skip_first_frames=analyzer.skip_first_frames,
-        bad_frames=analyzer.bad_frames,
-        sigma=configuration.noise.sigma,
-        dt=analyzer.dt,
-        L=analyzer.geometry.gap,
-        time_origin=analyzer.time_origin,
-    )
-    if data.L is None and AnalysisMode.parse(configuration.analysis_mode) is AnalysisMode.LAMINAR_FLOW:
-        warnings.warn(
-            f"no gap in the configuration or in {source.name}: {DEFAULT_GAP:g} Å (200 µm) is used; shear "
-            "rates are wrong by the factor by which it is",
-            stacklevel=2,
-        )
-        data = dataclasses.replace(data, L=DEFAULT_GAP)
-    if data.sigma is None:
-        # Without an estimate the fit takes its default and says so in `sigma_source`.
-        with contextlib.suppress(DataError):
-            data = data.with_estimated_sigma()
-    return data
-
-
 def _write_fit(
-    fit: Fit, data: TwoTimeData, output: Output, progress: ProgressLine, *, overwrite: bool
+    fit: Fit,
+    data: TwoTimeData | TwoTimeStream,
+    output: Output,
+    progress: ProgressLine,
+    *,
+    overwrite: bool,
 ) -> list[Path]:
     """Write the files of one fit."""
-    fit.folder.mkdir(parents=True, exist_ok=True)
-    files = [Path(path) for path in fit.result.save(fit.folder, data, overwrite=overwrite).values()]
-    table = fit.folder / "parameters.csv"
-    write_parameters(table, fit.result)
+    result, folder = fit.result, fit.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with_maps = not fit.streamed if output.fitted_maps == "auto" else output.fitted_maps
+    if with_maps and not fit.streamed:
+        files = [Path(path) for path in result.save(folder, data, overwrite=overwrite).values()]
+    else:
+        files = [folder / "result.json", folder / "arrays.npz"]
+        write_text(files[0], result.to_json())
+        write_arrays(files[1], result)
+    if with_maps and fit.streamed:
+        files += write_maps(data, result, folder, advance=progress.detail)
+    table = folder / "parameters.csv"
+    write_parameters(table, result)
     files.append(table)
     if output.plots:
         progress.step(f"q = {data.q:.4g} 1/Å: plotting")
         files += plot_fit(
-            data,
-            fit.result,
-            fit.folder,
-            kinds=output.plots,
-            formats=output.formats,
-            advance=progress.detail,
+            data, result, folder, kinds=output.plots, formats=output.formats, advance=progress.detail
         )
     return files
 

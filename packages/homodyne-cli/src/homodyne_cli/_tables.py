@@ -49,7 +49,7 @@ def write_parameters(path: Path, result: OptimizationResult) -> None:
 
 
 def write_series(path: Path, results: Sequence[OptimizationResult], folders: Sequence[str]) -> None:
-    """Write one line per q: quality, physical parameters with uncertainties, mean contrast and offset.
+    """Write one line per q: quality, physical parameters with uncertainties, mean scaling, how it was fitted.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def write_series(path: Path, results: Sequence[OptimizationResult], folders: Seq
     header = ["q_per_angstrom", "n_phi", "n_points", "dof", "convergence_status", "quality_flag"]
     header += ["chi_squared", "reduced_chi_squared", "sigma_source"]
     header += [column for name in names for column in (name, f"{name}_error")]
-    header += ["mean_contrast", "mean_offset", "folder"]
+    header += ["mean_contrast", "mean_offset", "strategy", "engine", "recovery_actions", "folder"]
     rows = []
     for result, folder in zip(results, folders, strict=True):
         row = [_cell(result.q), len(result.phi), result.n_points, result.dof]
@@ -72,7 +72,9 @@ def write_series(path: Path, results: Sequence[OptimizationResult], folders: Seq
         row += [_cell(result.chi_squared), _cell(result.reduced_chi_squared), result.sigma_source]
         for name in names:
             row += [_cell(result.physical[name]), _cell(result.physical_error[name])]
-        row += [_cell(np.mean(result.contrast)), _cell(np.mean(result.offset)), folder]
+        row += [_cell(np.mean(result.contrast)), _cell(np.mean(result.offset))]
+        how = result.device_info
+        row += [how.strategy, how.adapter, " ".join(how.recovery_actions), folder]
         rows.append(row)
     _write(path, header, rows)
 

@@ -65,6 +65,13 @@ def boolean(value: object) -> bool:
     return value
 
 
+def auto_or_boolean(value: object) -> bool | str:
+    """``auto``, ``true`` or ``false``."""
+    if value == "auto" or isinstance(value, bool):
+        return value
+    raise ValueError(f"{value!r} is neither auto nor true nor false")
+
+
 def text(value: object) -> str:
     """A text that is not empty."""
     if not isinstance(value, str) or not value.strip():
