@@ -113,14 +113,14 @@ def integration(session: nox.Session) -> None:
 @nox.session
 def statistics(session: nox.Session) -> None:
     """Fit many replicates and random starts: whether error bars are the scatter and optima are found (minutes)."""
-    suites = [folder(dist) / "tests" for dist in TESTED]
+    suites = [*(folder(dist) / "tests" for dist in TESTED), ROOT / "integration_tests"]
     marked = [
         path
         for suite in suites
         for path in sorted(suite.glob("test_*.py"))
         if STATISTICS in path.read_text("utf-8")
     ]
-    install_editable(session, *{path.parent.parent.name for path in marked}, groups=("test",))
+    install_editable(session, *PROJECTS, groups=("test",))
     session.run("pytest", "-m", "statistics", "-s", *map(str, marked), *session.posargs)
 
 
@@ -184,11 +184,37 @@ def demo(session: nox.Session) -> None:
     session.run("homodyne", "demo", *session.posargs)
 
 
+BENCHMARKS = {"pass": "passes.py", "fit": "fits.py", "nlsq": "full_jacobian.py", "peers": "peers.py"}
+PEERS = ("homodyne==2.23.3", "xpcsjax==0.1.8")
+
+
 @nox.session(reuse_venv=True)
 def bench(session: nox.Session) -> None:
-    """Print what a pass and a fit cost against other ways to compute them (arguments: pass, fit)."""
-    install_editable(session, "homodyne-nlsq")
+    """Print what a pass and a fit cost against other ways to compute them (arguments: pass, fit; if asked for, nlsq, peers)."""
     chosen = session.posargs or ["pass", "fit"]
-    for name, module in (("pass", "passes.py"), ("fit", "fits.py")):
-        if name in chosen:
-            session.run("python", str(ROOT / "benchmarks" / module))
+    if unknown := sorted(set(chosen) - set(BENCHMARKS)):
+        session.error(f"unknown: {', '.join(unknown)}; expected some of {', '.join(BENCHMARKS)}")
+    install_editable(session, "homodyne-nlsq")
+    for name, module in BENCHMARKS.items():
+        if name not in chosen:
+            continue
+        arguments = ()
+        if name == "nlsq":
+            extra = PROJECTS["homodyne-nlsq"]["project"]["optional-dependencies"]["nlsq"]
+            install_editable(session, "homodyne-nlsq", requirements=tuple(extra))
+        elif name == "peers":
+            arguments = (python_of_peers(session),)
+        session.run("python", str(ROOT / "benchmarks" / module), *arguments)
+
+
+def python_of_peers(session: nox.Session) -> str:
+    """Interpreter of an environment that holds the public programs and nothing of ours; kept for the next run."""
+    folder = Path(session.create_tmp()) / "peers"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        session.run("python", "-m", "venv", str(folder))
+    if session.venv_backend == "uv":
+        session.run("uv", "pip", "install", "--python", str(python), *PEERS, external=True)
+    else:
+        session.run(str(python), "-m", "pip", "install", *PEERS, external=True)
+    return str(python)

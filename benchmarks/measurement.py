@@ -9,13 +9,16 @@ import numpy as np
 
 from homodyne_data import TwoTimeData
 from homodyne_model import map_c2, testing
+from homodyne_nlsq import OptimizationResult
 
 SIGMA = 0.02
 
 
-def sheared_colloid(n_phi: int, n_t: int) -> tuple[TwoTimeData, dict[str, float]]:
+def sheared_colloid(
+    n_phi: int, n_t: int, shear_kernel: str = "gap_average"
+) -> tuple[TwoTimeData, dict[str, float]]:
     """Noisy maps in single precision, made angle by angle, and the true physical parameters."""
-    measurement = testing.rheometer_flow(n_phi, n_t)
+    measurement = testing.rheometer_flow(n_phi, n_t, shear_kernel=shear_kernel)
     model = measurement.model
     rng = np.random.default_rng(1)
     maps = np.empty((n_phi, n_t, n_t), dtype=np.float32)
@@ -28,8 +31,13 @@ def sheared_colloid(n_phi: int, n_t: int) -> tuple[TwoTimeData, dict[str, float]
         noise = np.tril(rng.standard_normal((n_t, n_t), dtype=np.float32))
         maps[a] = np.asarray(clean[0], dtype=np.float32) + SIGMA * (noise + np.tril(noise, -1).T)
     data = TwoTimeData(maps, model.phi, model.t, model.q, model.L, sigma=SIGMA, symmetric=True)
-    names = model.analysis_mode.physical_names
-    return data, dict(zip(names, np.asarray(measurement.physical).tolist(), strict=True))
+    return data, physical_parameters(measurement)
+
+
+def physical_parameters(measurement: testing.Measurement) -> dict[str, float]:
+    """True physical parameters by name."""
+    names = measurement.model.analysis_mode.physical_names
+    return dict(zip(names, np.asarray(measurement.physical).tolist(), strict=True))
 
 
 def poor_start(truth: Mapping[str, float]) -> dict[str, float]:
@@ -48,6 +56,13 @@ def alternating(runs: Mapping[str, Callable[[], object]], repeats: int = 20) -> 
             jax.block_until_ready(function())
             seconds[name].append(time.perf_counter() - started)
     return {name: float(np.median(values[1:])) for name, values in seconds.items()}
+
+
+def timed(fit: Callable[[], OptimizationResult]) -> tuple[float, OptimizationResult]:
+    """Seconds of one fit, and its result."""
+    started = time.perf_counter()
+    result = fit()
+    return time.perf_counter() - started, result
 
 
 def machine() -> str:
