@@ -30,6 +30,15 @@ def test_without_fallback_the_library_is_missed(rest, without_nlsq):
         fit_nlsq_jax(rest.data, {"engine": "nlsq"})
 
 
+def test_the_library_takes_no_maps_in_a_file(rest, tmp_path):
+    save_npz(tmp_path / "maps.npz", rest.data)
+    with (
+        open_xpcs(tmp_path / "maps.npz") as stream,
+        pytest.raises(FitInputError, match="takes maps in memory"),
+    ):
+        fit_nlsq_jax(stream, {"engine": "nlsq"})
+
+
 def test_data_in_a_file_fall_back(rest, tmp_path):
     save_npz(tmp_path / "maps.npz", rest.data)
     with open_xpcs(tmp_path / "maps.npz") as stream:

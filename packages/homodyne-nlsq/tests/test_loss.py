@@ -117,6 +117,18 @@ def test_outliers_pull_less(loss):
     assert np.abs(robust.offset - truth_offset).max() < np.abs(plain.offset - truth_offset).max() / 3
 
 
+@pytest.mark.parametrize("loss", ROBUST)
+def test_maps_in_single_precision(loss):
+    data, counted = with_outliers(colloid(3, 60)), []
+    single = TwoTimeData(data.c2.astype(np.float32), data.phi, data.t, data.q, sigma=0.02)
+    found = fit_nlsq_jax(single, {"loss": loss}, progress=lambda *said: counted.append(said[:2]))
+    expected = fit_nlsq_jax(data, {"loss": loss})
+    assert (np.abs(found.parameters - expected.parameters) / expected.uncertainties).max() < 1e-3
+    # Outliers make χ² large; the fit is none the worse.
+    assert found.quality_flag == "good"
+    assert [n for stage, n in counted if stage == "fit"] == list(range(1, found.iterations + 1))
+
+
 def test_a_loss_with_an_estimated_sigma_scales_with_it():
     data = with_outliers(colloid(3, 60))
     found = fit_nlsq_jax(TwoTimeData(data.c2, data.phi, data.t, data.q), {"loss": "huber"})

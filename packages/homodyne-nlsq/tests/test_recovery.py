@@ -71,6 +71,15 @@ def test_a_model_that_is_finite_nowhere_fails_and_says_so(rest, not_finite, tmp_
     found.save(tmp_path / "result")
 
 
+def test_a_fit_from_no_start_values_that_fails_can_be_saved(rest, not_finite, tmp_path):
+    not_finite(lambda physical: True)
+    for recovery in ({}, {"enable": False}):
+        found = fit_nlsq_jax(rest.data, {"recovery": recovery})
+        assert found.convergence_status == "failed"
+        assert "Nothing was fitted" in found.summary()
+        found.save(tmp_path / "result", overwrite=True)
+
+
 @pytest.mark.parametrize(
     "recovery, actions",
     [({"enable": False}, ()), ({"max_attempts": 1}, ()), ({"max_attempts": 2}, ("bounds_reset",))],

@@ -122,9 +122,10 @@ def result_of(
         message=message,
         iterations=solution.passes,
         convergence_status=status,
+        # Outliers, which a robust loss is for, make χ² large.
         quality_flag=quality_of(
             status,
-            data.sigma_source,
+            data.sigma_source if robust is None else "estimated",
             reduced,
             at_bound=any(at_bound),
             seen=seen,

@@ -103,7 +103,7 @@ class Attempts:
                 f"Attempt {attempt + 1} ({_WORDS.get(name, 'the start values')}) failed: {solution.message}."
             )
         else:
-            return Outcome(given, None, tuple(actions), tuple(failures))
+            return Outcome(np.where(np.isfinite(given), given, start), None, tuple(actions), tuple(failures))
         return Outcome(
             outcome.start, solution, outcome.actions + tuple(actions), (*failures, *outcome.sentences)
         )

@@ -21,7 +21,7 @@ _AGES = 12
 # Averaged lags a bin: beyond, neighbouring lags add little that is new.
 _LAGS = 8
 # Averages that candidates are ranked on, about: every so many of them.
-_RANKED = 150
+_RANKED = 300
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,9 +39,13 @@ class Curve:
         """
         if not self.t[0] <= time <= self.t[-1]:
             raise ValueError(f"time is {time!r} s; expected {self.t[0]:g} to {self.t[-1]:g} s.")
-        if np.isnan(self.error).any():
-            return float(CubicSpline(self.t, self.value)(time)), float(np.interp(time, self.t, self.error))
-        return tuple(float(CubicSpline(self.t, curve)(time)) for curve in (self.value, self.error))
+        # A spline takes no NaN, which marks what is not known.
+        return tuple(
+            float(
+                np.interp(time, self.t, curve) if np.isnan(curve).any() else CubicSpline(self.t, curve)(time)
+            )
+            for curve in (self.value, self.error)
+        )
 
 
 def transport_curves(model, physical, covariance, hessian, free) -> tuple[Curve, Curve | None]:

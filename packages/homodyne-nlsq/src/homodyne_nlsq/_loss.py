@@ -124,17 +124,16 @@ class Reweighting:
 def _squared_residuals(model, physical, contrast, offset, c2, weights, angle_weight, first_row, f_scale):
     """Z of every entry; 0 where an entry does not count."""
     fitted = rows_c2(model, physical, contrast, offset, first_row, c2.shape[1])
-    z = angle_weight[:, None, None] / f_scale**2 * (c2 - fitted) ** 2
-    if weights is not None:
-        z = z * weights
-    return z
+    z = angle_weight[:, None, None] / f_scale**2 * (c2.astype(fitted.dtype) - fitted) ** 2
+    return z if weights is None else z * weights.astype(z.dtype)
 
 
 @partial(jax.jit, static_argnames="loss")
 def _reweighted(model, physical, contrast, offset, c2, weights, angle_weight, first_row, f_scale, *, loss):
     z = _squared_residuals(model, physical, contrast, offset, c2, weights, angle_weight, first_row, f_scale)
     factor = jnp.where(jnp.isfinite(z), _RHO[loss](z)[1], 0)
-    return factor.astype(c2.dtype) if weights is None else (factor * weights).astype(weights.dtype)
+    # As exact as the data: the weights of a loss are a choice, and the sums over them are in 64 bits.
+    return factor.astype(c2.dtype) if weights is None else factor.astype(weights.dtype) * weights
 
 
 @partial(jax.jit, static_argnames="loss")

@@ -1,12 +1,13 @@
 """Fits with a robust loss: least squares with frozen weights, until the weights settle (see `homodyne_nlsq._loss`)."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from homodyne_nlsq._loss import Reweighting
 from homodyne_nlsq._problem import Problem
-from homodyne_nlsq._solve import CLOSE, NEAR, Solution, rounding_of
+from homodyne_nlsq._solve import CLOSE, NEAR, Progress, Solution, rounding_of
 
 # Renewals of the weights; each takes away half of the distance or more.
 _RENEWALS = 60
@@ -25,6 +26,7 @@ def settle(
     *,
     n_free_points: int,
     max_passes: int,
+    progress: Progress | None = None,
     **options,
 ) -> tuple[Problem, Solution]:
     """Go on from a plain least-squares solution to the optimum of a robust cost.
@@ -45,6 +47,8 @@ def settle(
         Degrees of freedom.
     max_passes : int
         Most passes over the data, those of the solution included.
+    progress : callable, optional
+        As for `homodyne_nlsq.fit_nlsq_jax`; passes are counted on.
     **options
         Passed on to the local solver.
 
@@ -71,6 +75,7 @@ def settle(
             max_passes=max_passes - passes,
             close=close,
             held=solution.held,
+            progress=None if progress is None else partial(_counted_on, progress, passes),
             **options,
         )
         passes += solution.passes
@@ -96,3 +101,9 @@ def settle(
         distance=max(solution.distance, moved),
         message=message,
     )
+
+
+def _counted_on(
+    progress: Progress, before: int, stage: str, passes: int, chi_squared: float, message: str
+) -> None:
+    progress(stage, before + passes, chi_squared, message)

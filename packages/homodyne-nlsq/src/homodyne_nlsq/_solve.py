@@ -145,9 +145,8 @@ class Evaluator:
             if evaluation is not None:
                 found.append(evaluation)
             elif not found:
-                raise NotFiniteError(
-                    f"the model is not finite at the start values {np.array2string(np.asarray(candidate), precision=4)}"
-                )
+                values = ", ".join(f"{value:.4g}" for value in candidate)
+                raise NotFiniteError(f"the model is not finite at the start values {values}")
         self.best = min(found, key=lambda e: e.fit.cost)
         return self.best
 

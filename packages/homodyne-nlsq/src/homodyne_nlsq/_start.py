@@ -11,12 +11,12 @@ from homodyne_nlsq._coarse import CoarseProblem
 from homodyne_nlsq._solve import Progress, solve
 
 _CANDIDATES = 4096
-_REFINED = 8
+_REFINED = 16
 # Candidates beside the best one that must meet there.
 _AGREED = 2
 _PASSES = 400
 # Evaluations after which candidates are compared, before the best ones go on.
-_FIRST_PASSES = 15
+_FIRST_PASSES = 20
 # Relative difference of χ² below which two candidates ended at the same optimum.
 _SAME = 1e-6
 # An exponent of exactly zero hides the offset: the two are degenerate there.

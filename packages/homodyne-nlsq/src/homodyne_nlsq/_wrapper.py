@@ -75,9 +75,12 @@ class NLSQWrapper:
                 if not _is_out_of_memory(error):
                     raise
                 if strategy not in _LEANER or config.engine == "nlsq":
+                    instead = (
+                        "" if isinstance(data, TwoTimeStream) else ", or maps of homodyne_data.open_xpcs"
+                    )
                     raise MemoryError(
                         f"the fit of {data.n_phi} maps of {data.n_t} x {data.n_t} entries ran out of memory in its leanest way, "
-                        f"{strategy.value}; expected more memory, fewer frames, or maps of homodyne_data.open_xpcs."
+                        f"{strategy.value}; expected more memory or fewer frames{instead}."
                     ) from error
             else:
                 return _after(ran_out, result)
@@ -86,10 +89,10 @@ class NLSQWrapper:
 
 
 def _strategy_of(data: TwoTimeData | TwoTimeStream, config: NLSQConfig) -> NLSQStrategy:
+    if config.engine == "nlsq":
+        return NLSQStrategy.STANDARD  # which refuses maps in a file
     if isinstance(data, TwoTimeStream):
         return NLSQStrategy.HYBRID_STREAMING
-    if config.engine == "nlsq":
-        return NLSQStrategy.STANDARD
     strategy = select_nlsq_strategy(
         data.n_points, n_free_physical(config), memory_fraction=config.memory_fraction
     ).strategy
