@@ -245,12 +245,12 @@ def test_wrong_settings(settings, message):
 
 
 def test_executors_by_name(tmp_path):
-    data = flow(3, 20)
+    data = flow()
     save_npz(tmp_path / "maps.npz", data)
     results = {
         "standard": StandardExecutor().fit(data, FLOW),
-        "out_of_core": LargeDatasetExecutor(400).fit(data, FLOW),
-        "hybrid": StreamingExecutor().fit(data, FLOW | {"hybrid_streaming": {"chunk_size": 400}}),
+        "out_of_core": LargeDatasetExecutor(7 * 240).fit(data, FLOW),
+        "hybrid": StreamingExecutor().fit(data, FLOW | {"hybrid_streaming": {"chunk_size": 3 * 240}}),
     }
     assert {name: result.device_info.strategy for name, result in results.items()} == {n: n for n in results}
     for result in results.values():

@@ -101,7 +101,7 @@ class StandardExecutor(_Executor):
     >>> c2 = 1.0 + 0.3 * np.exp(-0.5 * np.abs(t[:, None] - t))[None]
     >>> data = TwoTimeData(c2, phi=[0.0], t=t, q=0.01, sigma=0.01)
     >>> result = StandardExecutor().fit(data, {"fixed": {"alpha": 0.0, "D_offset": 0.0}})
-    >>> result.device_info.strategy, round(result.physical["D0"], 3)
+    >>> result.device_info.strategy, round(result.physical["D0"], 1)
     ('standard', 5000.0)
     """
 
@@ -141,7 +141,7 @@ class LargeDatasetExecutor(_Executor):
     >>> c2 = 1.0 + 0.3 * np.exp(-0.5 * np.abs(t[:, None] - t))[None]
     >>> data = TwoTimeData(c2, phi=[0.0], t=t, q=0.01, sigma=0.01)
     >>> result = LargeDatasetExecutor(chunk_points=100).fit(data, {"fixed": {"alpha": 0.0, "D_offset": 0.0}})
-    >>> result.device_info.strategy, result.device_info.n_chunks, round(result.physical["D0"], 3)
+    >>> result.device_info.strategy, result.device_info.n_chunks, round(result.physical["D0"], 1)
     ('out_of_core', 4, 5000.0)
     """
 
