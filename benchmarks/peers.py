@@ -94,8 +94,13 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def run(command: list[str], folder: Path, limit: float) -> tuple[float, float]:
-    """Seconds and peak memory [MB] of a program, run in a folder until it ends or the limit is over."""
+def last_line(path: Path) -> str:
+    """End of a text, which tells why a program broke off."""
+    return (path.read_text(encoding="utf-8", errors="replace").splitlines() or ["said nothing"])[-1]
+
+
+def run(command: list[str], folder: Path, limit: float) -> tuple[float, float, int]:
+    """Seconds, peak memory [MB] and exit code of a program, run in a folder until it ends or the limit is over."""
     # An empty home: nothing compiled before is found, and nothing is left behind.
     env = os.environ | {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
     with open(folder / "log.txt", "w", encoding="utf-8") as log:
@@ -103,10 +108,11 @@ def run(command: list[str], folder: Path, limit: float) -> tuple[float, float]:
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
         killer = threading.Timer(limit, process.kill)
         killer.start()
-        _, _, used = os.wait4(process.pid, 0)
+        _, status, used = os.wait4(process.pid, 0)
         killer.cancel()
     unit = 1 if sys.platform == "darwin" else 1024
-    return time.perf_counter() - started, used.ru_maxrss * unit / 1e6
+    seconds, peak = time.perf_counter() - started, used.ru_maxrss * unit / 1e6
+    return seconds, peak, os.waitstatus_to_exitcode(status)
 
 
 def side_by_side(python: str, n_t: int, limit: float) -> None:
@@ -125,12 +131,13 @@ def side_by_side(python: str, n_t: int, limit: float) -> None:
         for (program, settings), command in commands.items():
             own = folder / f"{program}-{settings}"
             own.mkdir()
-            seconds, peak = run(command, own, limit)
+            seconds, peak, code = run(command, own, limit)
             result = own / "result.json"
             print(f"{n_t:>6}{program:>15}{settings:>9}", end="")
             if not result.exists():
-                last = (own / "log.txt").read_text(encoding="utf-8").strip().splitlines()[-1:]
-                says = "not finished" if seconds > limit else f"broke off: {last}"
+                says = (
+                    "not finished" if seconds > limit else f"exit code {code}: {last_line(own / 'log.txt')}"
+                )
                 print(f"{'':>9}{seconds:>13.1f}{peak:>11.0f}  {says}", flush=True)
                 continue
             found = read(result)
