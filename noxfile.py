@@ -125,6 +125,16 @@ def statistics(session: nox.Session) -> None:
 
 
 @nox.session
+@every_tested_distribution
+def explore(session: nox.Session, dist: str) -> None:
+    """Run the property tests of one distribution on examples that differ from run to run."""
+    install_editable(session, dist, groups=("test",))
+    session.run(
+        "pytest", str(folder(dist) / "tests"), *session.posargs, env={"HOMODYNE_EXPLORE": "1"}
+    )
+
+
+@nox.session
 @every_distribution
 def wheel(session: nox.Session, dist: str) -> None:
     """Build wheels of one distribution and its siblings, and test them away from the source tree."""

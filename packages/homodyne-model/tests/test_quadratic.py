@@ -64,8 +64,10 @@ def test_first_order_conditions(seed, n, m, deficit):
     # The way leads from the minimum without bounds, whose digits it keeps.
     free = np.linalg.lstsq(root, target)[0]
     size = 1 + np.abs(at) + np.linalg.norm(rows, axis=1) * (np.linalg.norm(x) + np.linalg.norm(free))
-    assert (at >= lower - 1e-11 * size).all()
-    assert (at <= upper + 1e-11 * size).all()
+    # Along directions without curvature the pull, 1e-6 of the curvature, costs six digits.
+    digits = 1e-11 if deficit == 0 else 1e-8
+    assert (at >= lower - digits * size).all()
+    assert (at <= upper + digits * size).all()
     pushes = np.concatenate([rows[at - lower < 1e-8 * size], -rows[upper - at < 1e-8 * size]])
     norm = np.linalg.norm(root, axis=0)
     slope = root.T @ (root @ x - target) / norm

@@ -12,9 +12,11 @@ import numpy as np
 
 from homodyne_model._directions import column_scale, determined_directions
 
-# Curvature given to directions that have none, about the last point; it has no effect once that point rests.
-_PULL = 1e-6
-_ROUNDS = 20
+# Curvature given to directions that have none, about the last point: it has no effect once that point rests. Less of it needs
+# fewer rounds and costs digits, so it is lowered only where the point comes to rest too slowly.
+_PULL, _LEAST_PULL = 1e-6, 1e-9
+_SLOW = 0.3
+_ROUNDS = 40
 # Moves of a lost direction that end the rounds, in units of the columns' norms.
 _AT_REST = 1e-12
 # A face whose normal lies in the span of the faces taken in, but for this share, cannot be reached along them.
@@ -52,19 +54,24 @@ def minimise_quadratic(curvature, linear, rows, lower, upper, rest) -> np.ndarra
     array([0.8, 0.4])
     """
     spread, lost = determined_directions(curvature, np.ones(len(curvature), dtype=bool))
-    to_x = np.concatenate([spread, lost / np.sqrt(_PULL)], axis=1)
-    from_x = np.sqrt(_PULL) * lost.T * column_scale(curvature) ** 2  # coordinates along lost directions
-    target = np.append(spread.T @ linear, from_x @ rest)
-    for _ in range(_ROUNDS if lost.size else 1):
+    determined, along = spread.T @ linear, lost.T * column_scale(curvature) ** 2 @ rest
+    pull, last = _PULL, np.inf
+    for _ in range(_ROUNDS):
+        to_x = np.concatenate([spread, lost / np.sqrt(pull)], axis=1)
+        target = np.append(determined, np.sqrt(pull) * along)
         nearest = _nearest_point(target, rows @ to_x, lower, upper)
         if nearest is None:
             return None
         # A proximal point step (Rockafellar, SIAM J. Control Optim. 14 (1976) 877): where bounds tie lost directions to determined
         # ones, the pull's share of the cost vanishes from round to round.
-        moved = nearest[spread.shape[1] :] - target[spread.shape[1] :]
-        target[spread.shape[1] :] += moved
-        if np.linalg.norm(moved) <= _AT_REST * max(1.0, np.linalg.norm(target)):
+        moved = nearest[len(determined) :] / np.sqrt(pull) - along
+        along = along + moved
+        size = float(np.linalg.norm(moved))
+        if size <= _AT_REST * max(1.0, float(np.linalg.norm(along))):
             break
+        if size > _SLOW * last:
+            pull = max(pull / 10, _LEAST_PULL)
+        last = size
     return to_x @ nearest
 
 
