@@ -129,9 +129,7 @@ def statistics(session: nox.Session) -> None:
 def explore(session: nox.Session, dist: str) -> None:
     """Run the property tests of one distribution on examples that differ from run to run."""
     install_editable(session, dist, groups=("test",))
-    session.run(
-        "pytest", str(folder(dist) / "tests"), *session.posargs, env={"HOMODYNE_EXPLORE": "1"}
-    )
+    session.run("pytest", str(folder(dist) / "tests"), *session.posargs, env={"HOMODYNE_EXPLORE": "1"})
 
 
 @nox.session

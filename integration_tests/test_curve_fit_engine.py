@@ -75,7 +75,7 @@ def posed(truth, *, seed=1, maps=None, sigma=SIGMA, start=None, settings=None, *
 def standard_errors(case, solution) -> np.ndarray:
     """Of all parameters; NaN for what does not vary."""
     at, free = solution.at, case.free & (solution.held == 0)
-    covariance = joint_covariance(at.gram, at.fit, free, common_scaling=case.problem.common_scaling).quoted()
+    covariance = joint_covariance(at.gram, at.fit, free, basis=case.problem.columns).quoted()
     return np.sqrt(np.diag(covariance))
 
 
@@ -119,7 +119,7 @@ def with_two_measurements_of_every_pair():
 
 def with_common_scaling():
     truth = rheometer_flow(5, 40)._replace(contrast=np.full(5, 0.3), offset=np.full(5, 1.1))
-    return posed(truth, settings={"per_angle_mode": "constant"})
+    return posed(truth, settings={"per_angle_scaling": False})
 
 
 CASES = {
@@ -168,7 +168,7 @@ def test_its_covariance_is_ours():
     problem, _, bounds, _ = case.arguments
     box = np.concatenate([problem.scaling.arrays(5).swapaxes(0, 1).reshape(-1, 2), bounds])
     variables = Variables(everything(solution), box, np.ones(17, dtype=bool))
-    model = fitted_model(problem.model, problem.common_scaling, variables)
+    model = fitted_model(problem.model, problem.basis.mode == "constant", variables)
     tolerances = dict.fromkeys(("ftol", "xtol", "gtol"), 1e-10)
     fitted = model.fit(points_of(problem), variables, max_passes=50, tolerances=tolerances)
     errors = standard_errors(case, solution)

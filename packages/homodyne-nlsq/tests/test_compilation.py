@@ -44,7 +44,7 @@ def measured(seed, n_t=37):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"chunk_points": 1000}, {"loss": "huber"}, {"per_angle_mode": "constant"}],
+    [{}, {"chunk_points": 1000}, {"loss": "huber"}, {"per_angle_scaling": False}],
     ids=["whole", "chunks", "huber", "common scaling"],
 )
 def test_a_second_fit_of_equal_shapes_compiles_nothing(compiled, settings):

@@ -104,11 +104,11 @@ def test_points_degrees_of_freedom_and_reduced_chi_squared(kind, mode, n_physica
     "settings, n_fitted",
     [
         ({}, 13),
-        ({"per_angle_mode": "constant"}, 5),
+        ({"per_angle_scaling": False}, 5),
         ({"fixed": {"alpha": -0.45}}, 12),
         ({"fixed": {"contrast": 0.3}}, 8),
         ({"fixed": {"contrast_0": 0.3, "offset": 1.1}}, 7),
-        ({"per_angle_mode": "constant", "fixed": {"offset": 1.1, "alpha": -0.45, "D_offset": 0.0}}, 2),
+        ({"per_angle_scaling": False, "fixed": {"offset": 1.1, "alpha": -0.45, "D_offset": 0.0}}, 2),
         # A parameter that ends at a bound was fitted.
         ({"bounds": {"contrast": (0.0, 0.1)}}, 13),
     ],

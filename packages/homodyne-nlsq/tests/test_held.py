@@ -62,7 +62,7 @@ CASES = {
     "masks": (lambda: with_gaps(flow()), {}),
     "active bound": (flow, {"bounds": {"alpha": (-1.2, 2.0)}}),
     "scaling at a bound": (flow, {"bounds": {"contrast": (0.0, 0.299)}}),
-    "common scaling": (flow, {"per_angle_mode": "constant"}),
+    "common scaling": (flow, {"per_angle_scaling": False}),
     "independent halves": (independent_halves, {}),
     "soft_l1": (lambda: spoilt(flow()), {"loss": "soft_l1"}),
     "huber and masks": (lambda: spoilt(with_gaps(flow())), {"loss": "huber", "f_scale": 1.345}),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from homodyne_data import TwoTimeData
+from homodyne_degeneracy import DegeneracyError
 from homodyne_model import HomodyneError, ModelError
 from homodyne_nlsq import FitInputError, NLSQConfig, fit_nlsq_jax
 
@@ -152,9 +153,36 @@ def test_a_flow_needs_the_gap(flow):
         ),
         ({"quadrature": "simpson"}, FitInputError, "quadrature is 'simpson'; expected one of"),
         (
-            {"per_angle_mode": "auto"},
+            {"anti_degeneracy": {"per_angle_mode": "series"}},
+            DegeneracyError,
+            "per_angle_mode is 'series'; expected one of auto, individual, fourier, constant",
+        ),
+        (
+            {"anti_degeneracy": {"shear_wieghting": {}}},
+            DegeneracyError,
+            "unknown setting shear_wieghting. Did you mean shear_weighting",
+        ),
+        ({"anti_degeneracy": True}, TypeError, "anti_degeneracy is a bool; expected a DegeneracyConfig"),
+        ({"per_angle_scaling": "no"}, FitInputError, "per_angle_scaling is 'no'; expected true or false"),
+        (
+            {"per_angle_scaling": False, "anti_degeneracy": {"per_angle_mode": "fourier"}},
+            DegeneracyError,
+            "per_angle_mode is 'fourier', but per_angle_scaling is false",
+        ),
+        ({"profile": "D0"}, TypeError, "profile is 'D0'; expected a sequence of parameter names"),
+        ({"profile": ["D1"]}, FitInputError, "profile: unknown parameter 'D1'"),
+        (
+            {"engine": "nlsq", "anti_degeneracy": {"per_angle_mode": "fourier"}},
             FitInputError,
-            "per_angle_mode is 'auto'; expected one of individual, constant",
+            "per_angle_mode 'fourier' is not available with engine 'nlsq'",
+        ),
+        (
+            {
+                "engine": "nlsq",
+                "anti_degeneracy": {"gradient_monitoring": {"response": "abort"}},
+            },
+            FitInputError,
+            "response 'abort' is not available with engine 'nlsq'",
         ),
         ({"covariance_type": "x"}, FitInputError, "covariance_type is 'x'; expected one of"),
         ({"max_iterations": 0}, FitInputError, "max_iterations is 0; expected a whole number, at least 1"),
@@ -199,9 +227,9 @@ def test_a_flow_needs_the_gap(flow):
             "fixed.'alpha'. is nan; expected a finite number",
         ),
         (
-            {"per_angle_mode": "constant", "fixed": {"contrast_1": 0.3}},
+            {"per_angle_scaling": False, "fixed": {"contrast_1": 0.3}},
             FitInputError,
-            "fixed names 'contrast_1', but per_angle_mode is 'constant'; name 'contrast'",
+            "fixed names 'contrast_1', but contrast and offset are the same for all angles; name 'contrast'",
         ),
         ("static", TypeError, "config is a str; expected an NLSQConfig or a mapping"),
     ],

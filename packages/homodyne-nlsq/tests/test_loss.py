@@ -105,7 +105,8 @@ def test_the_optimum_is_that_of_scipy(reference, loss, f_scale, symmetric):
     size = np.linalg.norm(jacobian, axis=0)
     inverse = np.linalg.inv((jacobian / size).T @ (jacobian / size))
     factor = np.sum((r * weight) ** 2) / (len(r) - len(p)) / np.mean(slope) ** 2
-    np.testing.assert_allclose(found.uncertainties, np.sqrt(factor * np.diag(inverse)) / size, rtol=1e-4)
+    errors = np.sqrt(np.diag(found.covariances["hessian"]))
+    np.testing.assert_allclose(errors, np.sqrt(factor * np.diag(inverse)) / size, rtol=1e-4)
 
 
 @pytest.mark.parametrize("loss", ROBUST)
@@ -157,11 +158,14 @@ def test_weights_of_angles_against_scipy(reference):
     jacobian = jacobian / (size := np.linalg.norm(jacobian, axis=0))
     inverse = np.linalg.inv(jacobian.T @ (w * jacobian))
     sandwich = inverse @ (jacobian.T @ (w**2 * jacobian)) @ inverse
-    np.testing.assert_allclose(found.uncertainties, np.sqrt(np.diag(sandwich)) / size, rtol=1e-4)
+    errors = np.sqrt(np.diag(found.covariances["hessian"]))
+    np.testing.assert_allclose(errors, np.sqrt(np.diag(sandwich)) / size, rtol=1e-4)
     # Optimal weights are those of the noise: others widen the error bars.
-    plain = fit_nlsq_jax(data, {"analysis_mode": "laminar_flow"})
-    assert (found.uncertainties[-7:] > plain.uncertainties[-7:]).all()
-    assert (found.diffusion.error > plain.diffusion.error).all()
+    settings = {"analysis_mode": "laminar_flow", "covariance_type": "hessian"}
+    plain = fit_nlsq_jax(data, settings)
+    weighted = fit_nlsq_jax(data, settings | {"angle_weights": weight.tolist()})
+    assert (weighted.uncertainties[-7:] > plain.uncertainties[-7:]).all()
+    assert (weighted.diffusion.error > plain.diffusion.error).all()
 
 
 def test_equal_weights_of_angles_change_nothing(rest):

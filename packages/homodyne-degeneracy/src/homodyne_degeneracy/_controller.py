@@ -39,6 +39,8 @@ class AntiDegeneracyController:
         The layers 3, 4 and 5 that act.
     sentences : list of str
         What has been decided and done so far, in order.
+    warnings : list of str
+        Those of them that a reader of the numbers must know.
 
     Raises
     ------
@@ -61,7 +63,7 @@ class AntiDegeneracyController:
         self.phi = np.array(phi, dtype=float)
         self.per_angle_scaling = bool(per_angle_scaling)
         self.active, self.reason = self._activation(AnalysisMode.parse(analysis_mode))
-        self.sentences = [self.reason]
+        self.sentences, self.warnings = [self.reason], []
         self._fixed_basis = self._named_basis()
         layers = self.config
         self.regularizer = self._layer(
@@ -81,7 +83,7 @@ class AntiDegeneracyController:
         )
         self.hierarchical = self.active and layers.hierarchical.enable
         if self.hierarchical:
-            self._say("Layer hierarchical: the fit starts with alternating stages.")
+            self.record("Layer hierarchical: the fit starts with alternating stages.")
 
     def _activation(self, mode: AnalysisMode) -> tuple[bool, str]:
         off = "The anti-degeneracy layers stay off: "
@@ -113,7 +115,7 @@ class AntiDegeneracyController:
         if mode == "auto":
             if self.active:
                 return None
-            self._say("per_angle_mode auto took individual, as the layers are off.")
+            self.record("per_angle_mode auto took individual, as the layers are off.")
             return ScalingBasis("individual", order)
         basis = ScalingBasis(mode, order)
         try:
@@ -126,11 +128,17 @@ class AntiDegeneracyController:
         if not (self.active and section.enable):
             return None
         made = make(section)
-        self._say(f"Layer {type(made).__name__}: {deed}.")
+        self.record(f"Layer {type(made).__name__}: {deed}.")
         return made
 
-    def _say(self, sentence: str) -> None:
+    def record(self, sentence: str) -> None:
+        """Add to ``sentences`` what was decided or done."""
         self.sentences.append(sentence)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether `choose_scaling` decides by the data."""
+        return self._fixed_basis is None
 
     @property
     def first_basis(self) -> ScalingBasis:
@@ -172,7 +180,7 @@ class AntiDegeneracyController:
             inflation=inflation,
             significance=significance,
         )
-        self._say(choice.sentence)
+        self.record(choice.sentence)
         return choice.basis
 
     def observe(self, gram, contrast, offset, **choices) -> MonitorReport | None:
@@ -181,7 +189,8 @@ class AntiDegeneracyController:
             return None
         report = self.monitor.observe(gram, contrast, offset, **choices)
         if report.sentence:
-            self._say(report.sentence)
+            self.record(report.sentence)
+            self.warnings.append(report.sentence)
         return report
 
     def hierarchical_optimizer(

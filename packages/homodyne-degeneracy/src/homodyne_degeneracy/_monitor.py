@@ -29,7 +29,7 @@ class MonitorAction(StrEnum):
 _DEEDS = {
     MonitorAction.WARN: "the fit goes on",
     MonitorAction.HIERARCHICAL: "the fit goes on in stages, the scaling frozen while the physical parameters move",
-    MonitorAction.RESET: "the fit starts again from its start values, with the scaling solved for there",
+    MonitorAction.RESET: "the fit starts again from its start values, with one contrast and offset for all angles until it has converged",
     MonitorAction.ABORT: "the fit ends",
 }
 

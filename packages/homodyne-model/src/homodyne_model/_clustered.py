@@ -138,7 +138,9 @@ class ClusterWindow:
             )
         frames = np.clip(_WINDOW * decay ** (2 / 3) * n_t ** (1 / 3), 1, max(1, _LARGEST_SHARE * n_t))
         finest = -(-n_t // _MOST_BLOCKS)
-        block = int(np.clip(round(frames.min() / _BLOCKS_PER_WINDOW), finest, max(finest, _LONGEST_BLOCK)))
+        # Powers of two: every other length of a block would be another program to compile.
+        wanted = 2 ** int(np.log2(max(frames.min() / _BLOCKS_PER_WINDOW, 1.0)))
+        block = int(np.clip(wanted, finest, max(finest, _LONGEST_BLOCK)))
         return cls(block, np.maximum(1, np.rint(frames / block).astype(int)))
 
     @property

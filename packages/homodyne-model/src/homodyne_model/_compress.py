@@ -80,7 +80,6 @@ def compress(
     *,
     basis=None,
     penalty: ScalingPenalty | None = None,
-    common_scaling: bool = False,
 ) -> Compression:
     """Eliminate contrast and offset from Gram matrices and compress the points.
 
@@ -94,8 +93,6 @@ def compress(
         Contrast and offset are combinations of these columns (`ScalingBasis.matrix`). Left out, every angle has a pair of its own.
     penalty : ScalingPenalty, optional
         Added to the cost.
-    common_scaling : bool
-        One contrast and offset for all angles: a basis of ones.
 
     Returns
     -------
@@ -122,7 +119,7 @@ def compress(
     if not np.isfinite(gram).all():
         raise ModelError("gram holds values that are not finite: the model overflows at these parameters.")
     _check_penalty(penalty, len(gram))
-    columns = _columns(basis, common_scaling, len(gram))
+    columns = Columns.of(basis, len(gram))
     box = (bounds or ScalingBounds()).arrays(len(gram))
     values, state = solve_scaling(gram, box, columns, penalty)
     return _compressed_at(gram, values, state, columns, penalty)
@@ -136,7 +133,6 @@ def compress_at(
     *,
     basis=None,
     penalty: ScalingPenalty | None = None,
-    common_scaling: bool = False,
 ) -> Compression:
     """Compress the points as `compress` does, at a scaling that is given instead of solved for.
 
@@ -150,7 +146,7 @@ def compress_at(
         Dimensionless.
     state : array_like, (n_phi, 2)
         `ScalingState` of both; what is free is projected out of the Hessian.
-    basis, penalty, common_scaling
+    basis, penalty
         As given to `compress`.
 
     Returns
@@ -161,12 +157,8 @@ def compress_at(
     gram = np.asarray(gram, dtype=float)
     _check_penalty(penalty, len(gram))
     values = np.stack([contrast, np.asarray(offset) - 1], axis=1)
-    columns = _columns(basis, common_scaling, len(gram))
+    columns = Columns.of(basis, len(gram))
     return _compressed_at(gram, values, np.asarray(state), columns, penalty)
-
-
-def _columns(basis, common_scaling: bool, n_phi: int) -> Columns:
-    return Columns.of(np.ones((n_phi, 1)) if common_scaling else basis, n_phi)
 
 
 def _check_penalty(penalty: ScalingPenalty | None, n_phi: int) -> None:
@@ -298,7 +290,6 @@ def joint_covariance(
     basis=None,
     penalty: ScalingPenalty | None = None,
     meat=None,
-    common_scaling: bool = False,
 ) -> JointCovariance:
     """Inverse of the full curvature matrix of contrasts, offsets and physical parameters, or a sandwich of two of them.
 
@@ -310,7 +301,7 @@ def joint_covariance(
         Result of `compress`.
     free_physical : array_like of bool, (n_physical,)
         Parameters that are neither fixed nor at a bound; the others leave the matrix.
-    basis, penalty, common_scaling
+    basis, penalty
         As given to `compress`. A penalty counts as curvature, as if it were knowledge about the scaling; where it is none, ``meat``
         is the curvature without it.
     meat : array_like, (size, size), optional
@@ -324,7 +315,7 @@ def joint_covariance(
     """
     gram = np.asarray(gram, dtype=float)
     n_scaling, n_physical = 2 * len(gram), gram.shape[1] - 3
-    inverse = scaling_inverse(gram, fit.state, _columns(basis, common_scaling, len(gram)), penalty)
+    inverse = scaling_inverse(gram, fit.state, Columns.of(basis, len(gram)), penalty)
     free_physical = np.asarray(free_physical, dtype=bool)
     physical = invert_identifiable(fit.hessian, free_physical)
     # A lost direction takes single parameters along (D0 and D_offset at alpha = 0), while their determined combination

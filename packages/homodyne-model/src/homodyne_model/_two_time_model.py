@@ -114,6 +114,11 @@ class TwoTimeModel:
         return (self.t[-1] - self.t[0]) / (self.n_t - 1)
 
     @property
+    def t_middle(self) -> float:
+        """Time in the middle between a frame and the whole measurement on a logarithmic scale [s]: rates are known best near it."""
+        return float((self.dt * self.t[-1]) ** 0.5)
+
+    @property
     def layout(self) -> ParameterLayout:
         """Order of the full parameter vector for these angles."""
         return ParameterLayout(self.analysis_mode, self.n_phi)

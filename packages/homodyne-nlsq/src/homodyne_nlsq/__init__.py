@@ -7,6 +7,7 @@ from homodyne_nlsq._config import HybridStreamingConfig, NLSQConfig, RecoveryCon
 from homodyne_nlsq._curves import Curve
 from homodyne_nlsq._executors import LargeDatasetExecutor, StandardExecutor, StreamingExecutor
 from homodyne_nlsq._fit import fit_nlsq_jax
+from homodyne_nlsq._profile import ProfileInterval
 from homodyne_nlsq._result import DeviceInfo, OptimizationResult
 from homodyne_nlsq._wrapper import NLSQWrapper
 from homodyne_nlsq.errors import CurveFitError, FitInputError
@@ -23,6 +24,7 @@ __all__ = [
     "NLSQConfig",
     "NLSQWrapper",
     "OptimizationResult",
+    "ProfileInterval",
     "RecoveryConfig",
     "StandardExecutor",
     "StreamingExecutor",

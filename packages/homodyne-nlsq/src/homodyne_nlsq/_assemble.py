@@ -6,20 +6,13 @@ from importlib.metadata import version
 import jax
 import numpy as np
 
-from homodyne_degeneracy import identifiability
+from homodyne_degeneracy import AntiDegeneracyController, identifiability
 from homodyne_memory import NLSQStrategy, peak_memory_gb
-from homodyne_model import (
-    JointCovariance,
-    ParameterLayout,
-    ScalingState,
-    joint_covariance,
-    joint_information,
-    with_angle_weights,
-)
+from homodyne_model import ParameterLayout, ScalingState
 from homodyne_nlsq._attempts import Outcome
 from homodyne_nlsq._config import NLSQConfig
 from homodyne_nlsq._curves import transport_curves
-from homodyne_nlsq._loss import LossSums
+from homodyne_nlsq._error_bars import error_bars, noise_of
 from homodyne_nlsq._problem import Problem
 from homodyne_nlsq._result import DeviceInfo, OptimizationResult
 from homodyne_nlsq._solve import Evaluation, Solution, rounding_of
@@ -44,14 +37,23 @@ _PACKAGES = (
 
 
 def result_of(
-    problem: Problem, solution: Solution, outcome: Outcome, config: NLSQConfig, fixed, dof: int, adapter: str
+    problem: Problem,
+    controller: AntiDegeneracyController,
+    solution: Solution,
+    outcome: Outcome,
+    config: NLSQConfig,
+    fixed,
+    dof: int,
+    adapter: str,
 ) -> OptimizationResult:
     """The result of a fit that ended somewhere.
 
     Parameters
     ----------
     problem : Problem
-        With the last weights of a robust loss.
+        With everything that follows its solution as it was last.
+    controller : AntiDegeneracyController
+        With the record of what the layers did.
     solution : Solution
         Its solution.
     outcome : Outcome
@@ -66,29 +68,31 @@ def result_of(
     layout = ParameterLayout(config.analysis_mode, data.n_phi)
     fit, physical = solution.at.fit, solution.at.physical.copy()
     free = ~fixed & (solution.held == 0)
-    gram, robust = _without_weights(problem, solution.at)
-    plain = problem.compress_at(gram, fit)
+    noise = noise_of(problem, solution.at, dof)
+    plain = replace(problem, penalty=None).compress_at(noise.gram, fit)
     reduced = plain.cost / dof
-    if robust is not None:
-        # Huber's factor: what the loss costs on noise of this shape.
-        noise = (robust.psi_squared.sum() / dof) / (robust.slope.sum() / data.n_points) ** 2
-    else:
-        noise = 1.0 if data.sigma_source == "given" else reduced
-    if noise == 0:
-        noise = np.nan  # residuals that vanish say nothing about errors
-    covariance = _covariance(problem, gram, fit, free).scaled(noise)
-    curves = transport_curves(problem.model, physical, covariance.determined, plain.hessian, free)
-    quoted = covariance.quoted()
+    bars = error_bars(problem, solution.at, free, noise)
+    # Residuals that vanish leave no scatter to measure: what is known of the errors then is the given σ, if anything.
+    vanish = np.isnan(noise.variance) or plain.cost < rounding_of(solution.at)
+    covariance_type = "hessian" if vanish else config.covariance_type
+    chosen = bars.robust if covariance_type == "robust" else bars.hessian
+    curves = transport_curves(problem.model, physical, chosen.determined, plain.hessian, free)
     if layout.n_physical == 7 and "phi0" not in config.bounds and not fixed[6]:
         physical[6] = (physical[6] + 90) % 180 - 90
     parameters = np.concatenate([fit.contrast, fit.offset, physical])
     states = np.concatenate([fit.state.T.ravel(), np.where(fixed, ScalingState.FIXED, solution.held)])
     at_bound = tuple({ScalingState.LOWER: "lower", ScalingState.UPPER: "upper"}.get(s, "") for s in states)
     report = identifiability(
-        plain.hessian, layout.physical_names, physical, free, 1.0 if np.isnan(noise) else noise
+        plain.hessian,
+        layout.physical_names,
+        physical,
+        free,
+        1.0 if np.isnan(noise.variance) else noise.variance,
+        covariance=None if np.isnan(noise.variance) else _of_physical(chosen, layout.n_physical),
+        t_ref=problem.model.t_middle,
     )
     seen = is_seen(problem, solution.at, dof)
-    gained = fit.cost < solution.first.fit.cost or problem.reweighting is not None
+    gained = fit.cost < solution.first.fit.cost or problem.renews
     status = "converged" if solution.converged else "partial" if gained else "failed"
     warnings = sentences(
         data=data,
@@ -101,22 +105,31 @@ def result_of(
         seen=seen,
         curves=(("D(t)", curves[0]), ("shear rate", curves[1])),
         report=report,
-        covariance_assumes_independence=config.covariance_type == "hessian",
+        covariance_type=covariance_type,
+        leverage=bars.leverage,
     )
-    if np.isnan(noise):
-        warnings.append("The residuals vanish (noise-free data?): no error bars can be given without σ.")
+    if vanish:
+        given = data.sigma_source == "given"
+        said = (
+            "the error bars are those that the given σ asks for"
+            if given
+            else "no error bars can be given without σ"
+        )
+        warnings.append(f"The residuals vanish (noise-free data?): {said}.")
     message = f"{solution.message[0].upper()}{solution.message[1:]}."
-    if not solution.converged and np.isfinite(solution.distance):
+    if not solution.converged and solution.interruption is None and np.isfinite(solution.distance):
         message += f" The optimum is estimated to be {solution.distance:.2g} standard errors away; try other start values or more iterations."
+    quoted = chosen.quoted()
     return OptimizationResult(
         parameters=parameters,
         uncertainties=np.sqrt(np.diag(quoted)),
         covariance=quoted,
+        covariances={"robust": bars.robust.quoted(), "hessian": bars.hessian.quoted()},
         at_bound=at_bound,
         fixed=states == ScalingState.FIXED,
         chi_squared=plain.cost,
         reduced_chi_squared=reduced,
-        robust_cost=None if robust is None else float(robust.cost @ problem.angle_weight),
+        robust_cost=noise.robust_cost,
         dof=dof,
         success=status == "converged",
         message=message,
@@ -125,7 +138,7 @@ def result_of(
         # Outliers, which a robust loss is for, make χ² large.
         quality_flag=quality_of(
             status,
-            data.sigma_source if robust is None else "estimated",
+            data.sigma_source if problem.loss == "linear" else "estimated",
             reduced,
             at_bound=any(at_bound),
             seen=seen,
@@ -135,13 +148,22 @@ def result_of(
         diffusion=curves[0],
         shear=curves[1],
         hessian=plain.hessian,
-        warnings=(*outcome.sentences, *warnings),
-        **_described(problem, outcome, config, adapter),
+        identifiability=report,
+        cluster_window=bars.window * problem.model.dt,
+        warnings=(*outcome.sentences, *controller.warnings, *warnings),
+        covariance_type=covariance_type,
+        **_described(problem, controller, outcome, config, adapter),
     )
 
 
 def failed_result(
-    problem: Problem, outcome: Outcome, config: NLSQConfig, fixed, dof: int, adapter: str
+    problem: Problem,
+    controller: AntiDegeneracyController,
+    outcome: Outcome,
+    config: NLSQConfig,
+    fixed,
+    dof: int,
+    adapter: str,
 ) -> OptimizationResult:
     """The result of a fit that could not begin: start values, no numbers, and the reasons."""
     layout = ParameterLayout(config.analysis_mode, problem.model.n_phi)
@@ -156,6 +178,7 @@ def failed_result(
         parameters=parameters,
         uncertainties=unknown,
         covariance=np.full((layout.size,) * 2, np.nan),
+        covariances={name: np.full((layout.size,) * 2, np.nan) for name in ("robust", "hessian")},
         at_bound=("",) * layout.size,
         fixed=np.concatenate([np.zeros(layout.size - n_physical, dtype=bool), fixed]),
         chi_squared=np.nan,
@@ -172,12 +195,21 @@ def failed_result(
         diffusion=curves[0],
         shear=curves[1],
         hessian=np.full((n_physical,) * 2, np.nan),
+        identifiability=None,
+        cluster_window=np.full(problem.model.n_phi, np.nan),
         warnings=outcome.sentences,
-        **_described(problem, outcome, config, adapter),
+        covariance_type=config.covariance_type,
+        **_described(problem, controller, outcome, config, adapter),
     )
 
 
-def _described(problem: Problem, outcome: Outcome, config: NLSQConfig, adapter: str) -> dict:
+def _described(
+    problem: Problem,
+    controller: AntiDegeneracyController,
+    outcome: Outcome,
+    config: NLSQConfig,
+    adapter: str,
+) -> dict:
     """What a result says of the data, the choices and the process, whatever the outcome."""
     data, layout = problem.maps.data, problem.model.layout
     return {
@@ -198,8 +230,10 @@ def _described(problem: Problem, outcome: Outcome, config: NLSQConfig, adapter: 
         "analysis_mode": config.analysis_mode,
         "shear_kernel": config.shear_kernel,
         "quadrature": config.quadrature,
-        "per_angle_mode": config.per_angle_mode,
-        "covariance_type": config.covariance_type,
+        "per_angle_mode": problem.basis.mode,
+        "n_scaling": problem.n_scaling,
+        "anti_degeneracy": tuple(controller.sentences),
+        "profiles": (),
         "loss": config.loss,
         "time_origin": data.time_origin,
         "q": data.q,
@@ -207,36 +241,20 @@ def _described(problem: Problem, outcome: Outcome, config: NLSQConfig, adapter: 
         "phi": data.phi,
         "t": data.t,
         "initial": dict(zip(layout.physical_names, outcome.start.tolist(), strict=True)),
-        "settings": asdict(config),
+        "settings": {**asdict(config), "anti_degeneracy": config.anti_degeneracy.to_mapping()},
         "versions": {name: version(name) for name in _PACKAGES},
         "provenance": {**asdict(data.provenance), "symmetric": data.symmetric, "dropped": data.n_dropped},
     }
 
 
-def _without_weights(problem: Problem, at: Evaluation) -> tuple[np.ndarray, LossSums | None]:
-    """Gram matrices without the weights of angles and loss, and the sums of the loss where there is one."""
-    if problem.reweighting is None:
-        return with_angle_weights(at.gram, 1 / problem.angle_weight), None
-    reference = replace(
-        problem.reweighting, physical=at.physical, contrast=at.fit.contrast, offset=at.fit.offset
-    )
-    return problem.maps.gram(problem.model, at.physical), problem.maps.loss_sums(problem.model, reference)
-
-
-def _covariance(problem: Problem, gram, fit, free) -> JointCovariance:
-    """Covariance for noise of 1/σ²; where angles weigh otherwise than their noise asks for, V B V instead of V."""
-    weight = problem.angle_weight
-    weighted = with_angle_weights(gram, weight)
-    meat = None
-    if (weight != 1).any():
-        meat = joint_information(with_angle_weights(gram, weight**2), fit.contrast)
-    curved = problem.compress_at(weighted, fit)
-    return joint_covariance(weighted, curved, free, common_scaling=problem.common_scaling, meat=meat)
+def _of_physical(covariance, n_physical: int) -> np.ndarray:
+    return covariance.determined[-n_physical:, -n_physical:]
 
 
 def is_seen(problem: Problem, at: Evaluation, dof: int) -> bool:
     """Whether the decay improves χ² over a constant for each angle (or for all) by more than chance."""
-    gram = at.gram.sum(axis=0, keepdims=True) if problem.common_scaling else at.gram
+    constant = problem.basis.mode == "constant"
+    gram = at.gram.sum(axis=0, keepdims=True) if constant else at.gram
     flat_cost = float((gram[:, -1, -1] - gram[:, -2, -1] ** 2 / gram[:, -2, -2]).sum())
     gained = flat_cost - at.fit.cost > rounding_of(at)
     return gained and decay_is_seen(at.fit.cost, flat_cost, dof, len(gram) + problem.model.n_physical)

@@ -39,7 +39,8 @@ class CoarseProblem:
     weights : (n_phi, n_bins)
         Sums of the weights that went in; zero where nothing did.
     scaling : ScalingBounds
-    common_scaling : bool
+    columns : (n_phi, n_coef) or None
+        How contrast and offset vary with the angle, as in `Problem`.
     """
 
     model: TwoTimeModel
@@ -48,7 +49,7 @@ class CoarseProblem:
     c2: np.ndarray
     weights: np.ndarray
     scaling: ScalingBounds
-    common_scaling: bool
+    columns: np.ndarray | None
 
     @classmethod
     def of(cls, problem: Problem) -> "CoarseProblem":
@@ -71,7 +72,7 @@ class CoarseProblem:
             np.divide(moment, total, out=np.ones_like(moment), where=total > 0),
             total,
             problem.scaling,
-            problem.common_scaling,
+            problem.columns,
         )
 
     @property
@@ -87,13 +88,13 @@ class CoarseProblem:
 
     def compress(self, gram) -> Compression:
         """The compressed problem of Gram matrices."""
-        return compress(gram, self.scaling, common_scaling=self.common_scaling)
+        return compress(gram, self.scaling, basis=self.columns)
 
     def costs(self, candidates) -> np.ndarray:
         """χ² of many sets of physical parameters (n_candidates, n_physical), contrast and offset solved for; inf where not finite.
 
-        Offsets are left free, contrasts are clipped to their box, some averages are left out, and the model is taken at their middle: a
-        ranking, not the exact bounded minimum.
+        Offsets are left free, contrasts are clipped to their box, every angle has its own where the basis is more than one value for all,
+        some averages are left out, and the model is taken at their middle: a ranking, not the exact bounded minimum.
         """
         box = self.scaling.arrays(self.model.n_phi)[:, 0]
         some = slice(None, None, max(1, round(self.c2.shape[1] / _RANKED)))
@@ -105,7 +106,7 @@ class CoarseProblem:
             self.c2[:, some],
             self.weights[:, some],
             box,
-            self.common_scaling,
+            self.columns is not None and self.columns.shape[1] == 1,
         )
         return np.nan_to_num(np.asarray(cost), nan=np.inf)
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from homodyne_degeneracy import DegeneracyConfig
 from homodyne_model import PARAMETERS, QUADRATURES, SHEAR_KERNELS, AnalysisMode, ParameterLayout
 from homodyne_nlsq._loss import LOSSES
 from homodyne_nlsq.errors import FitInputError
 
-PER_ANGLE_MODES = ("individual", "constant")
-COVARIANCE_TYPES = ("hessian",)
+COVARIANCE_TYPES = ("robust", "hessian")
 ENGINES = ("structured", "nlsq")
 
 
@@ -105,10 +105,16 @@ class NLSQConfig:
         Published gap average, or the kernel of older programs, to reproduce their fits.
     quadrature : {"trapezoid", "exact"}
         How D(t) and the shear rate are integrated between frames.
-    per_angle_mode : {"individual", "constant"}
-        A contrast and offset for every angle, or one pair for all.
-    covariance_type : {"hessian"}
-        Inverse curvature, scaled by the reduced χ² unless σ was given. It takes the points for independent.
+    per_angle_scaling : bool
+        Whether contrast and offset may vary with the angle; how, ``anti_degeneracy.per_angle_mode`` says.
+    anti_degeneracy : DegeneracyConfig or mapping
+        How contrast and offset vary with the angle (``per_angle_mode``: ``auto``, ``individual``, ``fourier`` or ``constant``), and what keeps
+        them from absorbing the shear.
+    covariance_type : {"robust", "hessian"}
+        Which error bars are quoted: those of scores clustered by frame, which know that points of a map share photons and speckles; or the
+        inverse curvature, scaled by the reduced χ² unless σ was given, which takes the points for independent. A result holds both.
+    profile : sequence of str
+        Physical parameters that get profile-likelihood intervals, or ``("all",)``: χ² is minimised over all the others along each.
     initial : mapping of name to value
         Start values of physical parameters; those that are left out come from the data.
     fixed : mapping of name to value
@@ -154,8 +160,10 @@ class NLSQConfig:
     analysis_mode: str = "static_isotropic"
     shear_kernel: str = "gap_average"
     quadrature: str = "trapezoid"
-    per_angle_mode: str = "individual"
-    covariance_type: str = "hessian"
+    per_angle_scaling: bool = True
+    anti_degeneracy: DegeneracyConfig = field(default_factory=DegeneracyConfig)
+    covariance_type: str = "robust"
+    profile: Sequence[str] = ()
     initial: Mapping[str, float] = field(default_factory=dict)
     fixed: Mapping[str, float | None] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -183,12 +191,17 @@ class NLSQConfig:
                 raise TypeError(
                     f"{name} is a {type(value).__name__}; expected a {section.__name__} or a mapping."
                 )
+        if isinstance(self.anti_degeneracy, Mapping):
+            object.__setattr__(self, "anti_degeneracy", DegeneracyConfig.from_mapping(self.anti_degeneracy))
+        elif not isinstance(self.anti_degeneracy, DegeneracyConfig):
+            raise TypeError(
+                f"anti_degeneracy is a {type(self.anti_degeneracy).__name__}; expected a DegeneracyConfig or a mapping."
+            )
         mode = AnalysisMode.parse(self.analysis_mode)
         object.__setattr__(self, "analysis_mode", mode.value)
         for name, allowed in (
             ("shear_kernel", SHEAR_KERNELS),
             ("quadrature", QUADRATURES),
-            ("per_angle_mode", PER_ANGLE_MODES),
             ("covariance_type", COVARIANCE_TYPES),
             ("loss", LOSSES),
             ("engine", ENGINES),
@@ -209,6 +222,7 @@ class NLSQConfig:
         if self.chunk_points is not None:
             _check_whole("chunk_points", self.chunk_points, 1)
         _check_switch("use_adapter", self.use_adapter)
+        _check_switch("per_angle_scaling", self.per_angle_scaling)
         if not (_is_number(self.f_scale) and self.f_scale > 0):
             raise FitInputError(
                 f"f_scale is {self.f_scale!r}; expected a positive number of standard deviations."
@@ -221,6 +235,8 @@ class NLSQConfig:
                 )
             object.__setattr__(self, "angle_weights", weights)
         physical = mode.physical_names
+        self._check_profile(physical)
+        self._check_engine()
         for name in ("initial", "fixed", "bounds"):
             mapping = getattr(self, name)
             if not isinstance(mapping, Mapping):
@@ -250,6 +266,37 @@ class NLSQConfig:
                 raise FitInputError(
                     f"bounds[{name!r}] is {pair[0]:g} to {pair[1]:g}; expected lower < upper (fixed holds a value)."
                 )
+
+    def _check_profile(self, physical: tuple[str, ...]) -> None:
+        if isinstance(self.profile, str) or not isinstance(self.profile, Sequence):
+            raise TypeError(f"profile is {self.profile!r}; expected a sequence of parameter names.")
+        names = physical if tuple(self.profile) == ("all",) else tuple(self.profile)
+        for name in names:
+            _check_name("profile", name, physical)
+        object.__setattr__(self, "profile", tuple(dict.fromkeys(names)))
+
+    def _check_engine(self) -> None:
+        """The full Jacobian has every contrast and offset among its columns, each in its box."""
+        layers = self.anti_degeneracy
+        if self.engine != "nlsq":
+            return
+        asked = {
+            "anti_degeneracy.per_angle_mode 'fourier'": layers.per_angle_mode == "fourier",
+            "anti_degeneracy.regularization": layers.enable and layers.regularization.enable,
+            f"anti_degeneracy.gradient_monitoring.response {layers.gradient_monitoring.response!r}": layers.enable
+            and layers.gradient_monitoring.enable
+            and layers.gradient_monitoring.response != "warn",
+        }
+        for what, is_asked in asked.items():
+            if is_asked:
+                raise FitInputError(
+                    f"{what} is not available with engine 'nlsq'; expected engine 'structured'."
+                )
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether one contrast and offset for all angles are asked for."""
+        return not self.per_angle_scaling or self.anti_degeneracy.per_angle_mode == "constant"
 
     @classmethod
     def from_mapping(cls, mapping: Mapping) -> "NLSQConfig":
@@ -287,9 +334,9 @@ class NLSQConfig:
             for name in getattr(self, source):
                 if name not in layout.names and name not in ("contrast", "offset"):
                     raise FitInputError(f"{source} names {name!r}, but the data have {n_phi} angles.")
-                if self.per_angle_mode == "constant" and name.startswith((f"{kind}_",)):
+                if self.is_constant and name.startswith(f"{kind}_"):
                     raise FitInputError(
-                        f"{source} names {name!r}, but per_angle_mode is 'constant'; name {kind!r}."
+                        f"{source} names {name!r}, but contrast and offset are the same for all angles; name {kind!r}."
                     )
         registry = PARAMETERS[kind]
         box = np.empty((n_phi, 2))

@@ -31,6 +31,7 @@ from homodyne_nlsq._solve import (
     OutOfPasses,
     Progress,
     Solution,
+    Watch,
     distance_to_optimum,
     judged,
     on_bounds,
@@ -78,13 +79,13 @@ def points_of(problem) -> Points:
         if problem.reweighting is not None:
             part = problem.model.at_angles(problem.model.phi[angles])
             weights = problem.reweighting.weights(part, angles, maps.c2, weights, maps.angle_weight, 0)
-        of_angle = maps.angle_weight * problem.angle_weight[angles]
+        of_angle = maps.angle_weight * problem.weight[angles]
         weights = of_angle[:, None, None] * (np.ones_like(c2) if weights is None else np.asarray(weights))
         later = np.tri(c2.shape[1], k=-1, dtype=bool)
         a, i, j = (k.astype(np.int32) for k in np.nonzero(later & np.isfinite(c2) & (weights > 0)))
         sigma = 1 / np.sqrt(weights[a, i, j].astype(float))
         columns.append((angles_of_all[angles][a].astype(np.int32), i, j, c2[a, i, j].astype(float), sigma))
-        constant += float(problem.angle_weight[angles] @ maps.constant)
+        constant += float(problem.weight[angles] @ maps.constant)
     return Points(*(np.concatenate(column) for column in zip(*columns, strict=True)), constant)
 
 
@@ -267,6 +268,7 @@ def solve_by_curve_fit(
     held=None,
     progress: Progress | None = None,
     stage: str = "fit",
+    watch: Watch | None = None,
     keep: set[FittedModel] | None = None,
 ) -> Solution:
     """Minimise χ² over all parameters by nlsq; arguments and result are those of `homodyne_nlsq._solve.solve`.
@@ -295,6 +297,8 @@ def solve_by_curve_fit(
         Called as ``progress(stage, passes, chi_squared, message)`` after every pass of the verdict and every step of nlsq.
     stage : str
         Name given to ``progress``.
+    watch : callable, optional
+        Called with the points where nlsq ended only: what lies between them is not seen.
     keep : set, optional
         The models that were used are added; what was compiled for them lives as long as the set. Otherwise the last ones used live.
 
@@ -314,7 +318,7 @@ def solve_by_curve_fit(
     """
     curve_fit_class()  # missing, it is missed before the first pass
     bounds, fixed = np.asarray(bounds, dtype=float), np.asarray(fixed, dtype=bool)
-    evaluate = Evaluator(problem, max_passes, progress, stage, close)
+    evaluate = Evaluator(problem, max_passes, progress, stage, close, watch)
     held = np.zeros(len(bounds), dtype=int) if held is None else np.asarray(held)
     message = REACHED
     first = evaluate.restart(*starts)
@@ -347,7 +351,7 @@ class _Descent:
     def _scaling_bounds(self) -> np.ndarray:
         """Bounds of contrasts and offsets, (2, n, 2); equal ones hold a value."""
         box = self.problem.scaling.arrays(self.problem.model.n_phi).swapaxes(0, 1)
-        if not self.problem.common_scaling:
+        if self.problem.basis.mode != "constant":
             return box
         return np.stack([box[..., 0].max(axis=1), box[..., 1].min(axis=1)], axis=-1)[:, None]
 
@@ -368,7 +372,7 @@ class _Descent:
     def _descend(self, free) -> None:
         """Fit from the best point, with smaller and smaller tolerances until the optimum is close."""
         variables = self._variables(free)
-        model = fitted_model(self.problem.model, self.problem.common_scaling, variables)
+        model = fitted_model(self.problem.model, self.problem.basis.mode == "constant", variables)
         self.keep.add(model)
         for tightening in (1.0, 1e-3, 1e-6):
             before = self.evaluate.best.fit.cost

@@ -1,16 +1,24 @@
-"""The fit of data that are held somehow: start values, descent, robust loss, result."""
+"""The fit of data that are held somehow: start values, descent, choice of the scaling, what follows the solution, result."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
+import numpy as np
+
+from homodyne_degeneracy import AntiDegeneracyController, DegeneracyConfig
 from homodyne_nlsq._assemble import failed_result, is_seen, result_of
-from homodyne_nlsq._attempts import Attempts
+from homodyne_nlsq._attempts import Attempts, Outcome
 from homodyne_nlsq._coarse import CoarseProblem
 from homodyne_nlsq._config import NLSQConfig
+from homodyne_nlsq._error_bars import error_bars, noise_of
+from homodyne_nlsq._frozen import HAND_OVER, counted_on, settle
+from homodyne_nlsq._guarded import Aborted, descend
 from homodyne_nlsq._held import HeldMaps
 from homodyne_nlsq._input import start_and_box
 from homodyne_nlsq._problem import Problem
+from homodyne_nlsq._profile import profile_intervals
 from homodyne_nlsq._result import OptimizationResult
-from homodyne_nlsq._reweighted import HAND_OVER, settle
 from homodyne_nlsq._solve import CLOSE, Progress, Solution, solve
 from homodyne_nlsq._warm_up import warm_up
 from homodyne_nlsq.errors import FitInputError
@@ -43,56 +51,128 @@ def fit_held(
         Improve start values by L-BFGS on the averages first, and limit the passes, as `HybridStreamingConfig` says.
     """
     given, fixed, bounds = start_and_box(config)
-    problem = Problem.of(maps, config)
-    dof = maps.data.n_points - _n_fitted_scaling(problem) - int((~fixed).sum())
-    if dof < 1:
-        raise FitInputError(
-            f"data hold {maps.data.n_points} points that count; expected more than the {maps.data.n_points - dof} fitted parameters."
-        )
+    controller = AntiDegeneracyController(
+        _layers(config),
+        analysis_mode=config.analysis_mode,
+        phi=maps.data.phi,
+        per_angle_scaling=config.per_angle_scaling,
+    )
+    problem = Problem.of(maps, config, controller)
     streaming = config.hybrid_streaming
+    most = config.max_iterations
     options = {
-        "n_free_points": dof,
-        "max_passes": min(config.max_iterations, streaming.gauss_newton_max_iterations)
-        if warms_up
-        else config.max_iterations,
+        "n_free_points": _degrees_of_freedom(problem, fixed),
+        "max_passes": min(most, streaming.gauss_newton_max_iterations) if warms_up else most,
         "ftol": config.tolerance,
         "xtol": config.xtol,
         "gtol": config.gtol,
         "progress": progress,
     }
-    close = CLOSE if config.loss == "linear" else HAND_OVER
+    guarded = partial(descend, local_solver=local_solver, controller=controller)
     coarse = CoarseProblem.of(problem)
-    outcome = Attempts(
-        coarse,
-        config,
-        fixed,
-        bounds,
-        descend=lambda *starts: local_solver(problem, starts, bounds, fixed, close=close, **options),
-        is_seen=lambda solution: is_seen(problem, solution.at, dof),
-        warm_up=lambda start: (
-            warm_up(coarse, start, fixed, bounds, streaming, progress=progress) if warms_up else start
-        ),
-        progress=progress,
-    ).run(given)
+    try:
+        outcome = Attempts(
+            coarse,
+            config,
+            fixed,
+            bounds,
+            descend=lambda *starts: guarded(
+                problem, starts, bounds, fixed, close=HAND_OVER if problem.renews else CLOSE, **options
+            ),
+            is_seen=lambda solution: is_seen(problem, solution.at, options["n_free_points"]),
+            warm_up=lambda start: (
+                warm_up(coarse, start, fixed, bounds, streaming, progress=progress) if warms_up else start
+            ),
+            progress=progress,
+        ).run(given)
+    except Aborted as stop:
+        start = np.where(np.isfinite(given), given, stop.solution.first.physical)
+        outcome = Outcome(start, stop.solution, ("monitor_abort",), ())
     if outcome.solution is None:
-        return failed_result(problem, outcome, config, fixed, dof, adapter)
+        return failed_result(problem, controller, outcome, config, fixed, options["n_free_points"], adapter)
     solution = outcome.solution
-    if config.loss != "linear":
-        problem, solution = settle(
-            problem,
-            solution,
-            local_solver,
-            config.loss,
-            config.f_scale,
-            bounds=bounds,
-            fixed=fixed,
-            **options,
+    if solution.interruption is None:
+        if problem.renews:
+            problem, solution = settle(problem, solution, local_solver, bounds=bounds, fixed=fixed, **options)
+        if controller.chooses:
+            problem, solution = _with_chosen_scaling(
+                problem, solution, local_solver, controller, bounds, fixed, options
+            )
+            options["n_free_points"] = _degrees_of_freedom(problem, fixed)
+    result = result_of(
+        problem, controller, solution, outcome, config, fixed, options["n_free_points"], adapter
+    )
+    if config.profile and result.success:
+        intervals = profile_intervals(
+            result, problem, solution, config.profile, local_solver, bounds, fixed, options
         )
-    return result_of(problem, solution, outcome, config, fixed, dof, adapter)
+        result = replace(result, profiles=intervals)
+    return result
 
 
-def _n_fitted_scaling(problem: Problem) -> int:
-    """Contrasts and offsets that are not fixed."""
-    box = problem.scaling.arrays(problem.model.n_phi)
-    free = box[..., 0] < box[..., 1]
-    return int(free[0].sum() if problem.common_scaling else free.sum())
+def _layers(config: NLSQConfig) -> DegeneracyConfig:
+    layers = config.anti_degeneracy
+    if config.engine == "nlsq":
+        # Coefficients of a series have no box of their own, which is what the full Jacobian's solver takes.
+        layers = replace(layers, fourier_auto_threshold=2**31)
+    return layers
+
+
+def _degrees_of_freedom(problem: Problem, fixed) -> int:
+    """Points that count minus fitted parameters; at least 1.
+
+    Raises
+    ------
+    FitInputError
+        If there are no more points than parameters.
+    """
+    n_points = problem.maps.data.n_points
+    dof = n_points - problem.n_scaling - int((~fixed).sum())
+    if dof < 1:
+        raise FitInputError(
+            f"data hold {n_points} points that count; expected more than the {n_points - dof} fitted parameters."
+        )
+    return dof
+
+
+def _with_chosen_scaling(
+    problem: Problem,
+    solution: Solution,
+    local_solver,
+    controller: AntiDegeneracyController,
+    bounds,
+    fixed,
+    options,
+) -> tuple[Problem, Solution]:
+    """The basis of contrast and offset that the data ask for, and the solution with it."""
+    at, dof = solution.at, options["n_free_points"]
+    left = options["max_passes"] - solution.passes
+    if left < 1:
+        controller.record(
+            f"per_angle_mode auto kept {problem.basis.mode}: the permitted passes were used up before it could decide."
+        )
+        return problem, solution
+    free = ~fixed & (solution.held == 0)
+    bars = error_bars(problem, at, free, noise_of(problem, at, dof))
+    basis = controller.choose_scaling(
+        at.gram,
+        problem.maps.data.n_points,
+        bounds=problem.scaling,
+        free_physical=free,
+        inflation=bars.inflation,
+    )
+    if basis.mode == problem.basis.mode:
+        return problem, solution
+    problem = replace(problem, basis=basis)
+    options = {**options, "n_free_points": _degrees_of_freedom(problem, fixed)}
+    if problem.renews:
+        return settle(problem, solution, local_solver, bounds=bounds, fixed=fixed, **options)
+    again = local_solver(
+        problem,
+        [at.physical],
+        bounds,
+        fixed,
+        held=solution.held,
+        **{**options, "max_passes": left, "progress": counted_on(options["progress"], solution.passes)},
+    )
+    return problem, replace(again, first=solution.first, passes=solution.passes + again.passes)

@@ -213,7 +213,7 @@ def _in_memory(data: TwoTimeData | TwoTimeStream, executor: str) -> TwoTimeData:
 
 def _check_jacobian_fits(data: TwoTimeData, config: NLSQConfig) -> None:
     """Refuse a full Jacobian that would not fit into memory."""
-    n_scaling = 2 if config.per_angle_mode == "constant" else 2 * data.n_phi
+    n_scaling = 2 if config.is_constant else 2 * data.n_phi
     needed = estimate_peak_memory_gb(data.n_points, n_scaling + n_free_physical(config))
     limit = memory_threshold_gb(config.memory_fraction)
     if needed > limit:

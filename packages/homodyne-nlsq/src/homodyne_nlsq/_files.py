@@ -9,7 +9,7 @@ import numpy as np
 from homodyne_data import atomic_path
 
 SCHEMA = "homodyne-nlsq-result"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def as_document(result) -> dict:
@@ -19,14 +19,19 @@ def as_document(result) -> dict:
             "name": name,
             "value": value,
             "uncertainty": error,
+            "uncertainty_robust": robust,
+            "uncertainty_hessian": hessian,
+            "robust_over_hessian": ratio,
             "unit": unit,
             "fixed": bool(fixed),
             "at_bound": bound or None,
         }
-        for name, value, error, unit, fixed, bound in zip(
+        for name, value, error, robust, hessian, ratio, unit, fixed, bound in zip(
             result.names,
             result.parameters,
             result.uncertainties,
+            *(np.sqrt(np.diag(result.covariances[kind])) for kind in ("robust", "hessian")),
+            result.error_ratio,
             result.units,
             result.fixed,
             result.at_bound,
@@ -62,7 +67,12 @@ def as_document(result) -> dict:
         "shear_kernel": result.shear_kernel,
         "quadrature": result.quadrature,
         "per_angle_mode": result.per_angle_mode,
+        "n_scaling": result.n_scaling,
+        "anti_degeneracy": result.anti_degeneracy,
         "covariance_type": result.covariance_type,
+        "cluster_window": {"value": result.cluster_window, "unit": "s"},
+        "identifiability": _identifiability(result.identifiability),
+        "profile_likelihood": [vars(interval) for interval in result.profiles],
         "time_origin": result.time_origin,
         "q": {"value": result.q, "unit": "1/Å"},
         "L": {"value": result.L, "unit": "Å"},
@@ -85,6 +95,20 @@ def as_document(result) -> dict:
     return _plain(document)
 
 
+def _identifiability(report) -> dict | None:
+    if report is None:
+        return None
+    return {
+        "eigenvalues": report.eigenvalues,
+        "undetermined": report.undetermined,
+        "correlated": [{"parameters": [a, b], "correlation": r} for a, b, r in report.correlated],
+        "combinations": [
+            {"weights": dict(c.weights), "error": c.error, "words": c.words} for c in report.combinations
+        ],
+        "report": report.report(),
+    }
+
+
 def to_json(result) -> str:
     """JSON text of the result."""
     return json.dumps(as_document(result), indent=2, ensure_ascii=False, allow_nan=False)
@@ -97,6 +121,7 @@ def arrays_of(result, data) -> dict[str, np.ndarray]:
         "names": np.array(result.names),
         "uncertainties": result.uncertainties,
         "covariance": result.covariance,
+        **{f"covariance_{kind}": matrix for kind, matrix in result.covariances.items()},
         "hessian_physical": result.hessian,
         "phi": result.phi,
         "t": result.t,

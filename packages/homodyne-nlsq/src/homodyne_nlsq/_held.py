@@ -14,7 +14,7 @@ import numpy as np
 
 from homodyne_data import DataError, Provenance, TwoTimeData, TwoTimeStream
 from homodyne_memory import NLSQStrategy
-from homodyne_model import TwoTimeModel, normal_equations, with_angle_weights
+from homodyne_model import TwoTimeModel, frame_grams, normal_equations, with_angle_weights
 from homodyne_nlsq._checkpoint import RememberedPasses
 from homodyne_nlsq._fold import FoldedMaps, fold, halves
 from homodyne_nlsq._loss import LossSums, Reweighting
@@ -52,6 +52,7 @@ class HeldMaps:
     strategy: NLSQStrategy
     n_rows: int
     n_chunks: int
+    _last_frame_grams: tuple[tuple, np.ndarray] | None = None
 
     def parts(self) -> Iterator[tuple[slice, FoldedMaps]]:
         """Maps of some angles after the other, with the angles; parts of the same angles add up."""
@@ -69,12 +70,39 @@ class HeldMaps:
         for angles, maps in self.parts():
             part = model.at_angles(model.phi[angles])
             for rows in self._rows_of(angles, maps):
-                weights = (
-                    rows.weights if reweighting is None else reweighting.weights(part, *_without_row(rows))
-                )
+                weights = _weights(reweighting, part, rows)
                 found = normal_equations(part, physical, rows.c2, weights, first_row=rows.first_row)
                 total[angles] += with_angle_weights(found, maps.angle_weight)
             total[angles, -1, -1] += maps.constant
+        return total
+
+    def frame_grams(
+        self,
+        model: TwoTimeModel,
+        physical: np.ndarray,
+        block: int,
+        reweighting: Reweighting | None = None,
+    ) -> np.ndarray:
+        """Weighted Gram matrices of every angle, apart by blocks of frames, (n_phi, 2, n_blocks, n_physical + 3, n_physical + 3).
+
+        As `gram`; see `homodyne_model.frame_grams`. Those of the last call are remembered.
+        """
+        key = (physical.tobytes(), block, b"" if reweighting is None else reweighting.identity())
+        if self._last_frame_grams is None or self._last_frame_grams[0] != key:
+            self._last_frame_grams = key, self._frame_grams(model, physical, block, reweighting)
+        return self._last_frame_grams[1]
+
+    def _frame_grams(
+        self, model: TwoTimeModel, physical: np.ndarray, block: int, reweighting: Reweighting | None
+    ) -> np.ndarray:
+        size = model.n_physical + 3
+        total = np.zeros((self.data.n_phi, 2, -(-model.n_t // block), size, size))
+        for angles, maps in self.parts():
+            part = model.at_angles(model.phi[angles])
+            for rows in self._rows_of(angles, maps):
+                weights = _weights(reweighting, part, rows)
+                found = frame_grams(part, physical, rows.c2, weights, block=block, first_row=rows.first_row)
+                total[angles] += np.asarray(found) * maps.angle_weight[:, None, None, None, None]
         return total
 
     def loss_sums(self, model: TwoTimeModel, reweighting: Reweighting) -> LossSums:
@@ -106,6 +134,10 @@ class HeldMaps:
                 c2[:, : start - first] = np.nan
             weights = None if maps.weights is None else maps.weights[:, rows]
             yield Rows(angles, first, c2, weights, maps.angle_weight)
+
+
+def _weights(reweighting: Reweighting | None, part: TwoTimeModel, rows: Rows):
+    return rows.weights if reweighting is None else reweighting.weights(part, *_without_row(rows))
 
 
 def _without_row(rows: Rows):

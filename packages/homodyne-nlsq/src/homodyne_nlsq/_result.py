@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from homodyne_data import TwoTimeData
+from homodyne_degeneracy import Identifiability
 from homodyne_nlsq import _files, _summary
 from homodyne_nlsq._curves import Curve
 from homodyne_nlsq._predict import predicted_maps
+from homodyne_nlsq._profile import ProfileInterval
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,10 @@ class OptimizationResult:
     uncertainties : (n,)
         Standard errors; NaN where none can be quoted: fixed, at a bound, or not determined by the data.
     covariance : (n, n)
-        Of the parameters; NaN like the uncertainties.
+        Of the parameters; NaN like the uncertainties. One of ``covariances``.
+    covariances : dict
+        ``robust``: from scores clustered by frame, which know that points of a map share photons and speckles. ``hessian``: inverse curvature,
+        which takes points for independent. Both (n, n).
     at_bound : tuple of str
         ``"lower"``, ``"upper"`` or ``""`` for every parameter.
     fixed : (n,) bool
@@ -87,8 +92,16 @@ class OptimizationResult:
         Estimated distance from the optimum [standard errors].
     device_info : DeviceInfo
         How it was carried out.
-    analysis_mode, shear_kernel, quadrature, per_angle_mode, covariance_type, loss : str
+    analysis_mode, shear_kernel, quadrature, covariance_type, loss : str
         The choices.
+    per_angle_mode : str
+        How contrast and offset vary with the angle: ``individual``, ``fourier`` or ``constant``, as set or as ``auto`` chose.
+    n_scaling : int
+        Coefficients of contrast and offset that were fitted.
+    anti_degeneracy : tuple of str
+        What the anti-degeneracy system decided and did, and why, in order.
+    profiles : tuple of ProfileInterval
+        Profile-likelihood intervals, where they were asked for.
     time_origin : str or float
         What t = 0 means; D(t) depends on it.
     q : float
@@ -105,6 +118,10 @@ class OptimizationResult:
         The shear rate [1/s] with its band.
     hessian : (n_physical, n_physical)
         Reduced curvature of χ² / 2 in the physical parameters.
+    identifiability : homodyne_degeneracy.Identifiability or None
+        Which combinations of the physical parameters the data determine, how well, and what would help; None where nothing was fitted.
+    cluster_window : (n_phi,)
+        Lengths of the windows of frames behind the robust error bars [s].
     warnings : tuple of str
         Everything that a reader of the numbers must know, in sentences.
     initial : dict
@@ -122,6 +139,7 @@ class OptimizationResult:
     units: tuple[str, ...]
     uncertainties: np.ndarray
     covariance: np.ndarray
+    covariances: Mapping[str, np.ndarray]
     at_bound: tuple[str, ...]
     fixed: np.ndarray
     chi_squared: float
@@ -142,6 +160,9 @@ class OptimizationResult:
     shear_kernel: str
     quadrature: str
     per_angle_mode: str
+    n_scaling: int
+    anti_degeneracy: tuple[str, ...]
+    profiles: tuple[ProfileInterval, ...]
     covariance_type: str
     loss: str
     time_origin: str | float
@@ -152,6 +173,8 @@ class OptimizationResult:
     diffusion: Curve
     shear: Curve | None
     hessian: np.ndarray
+    identifiability: Identifiability | None
+    cluster_window: np.ndarray
     warnings: tuple[str, ...]
     initial: Mapping[str, float]
     settings: Mapping
@@ -197,6 +220,12 @@ class OptimizationResult:
     def physical_error(self) -> dict[str, float]:
         """Standard errors of the physical parameters by name."""
         return dict(zip(self.physical_names, self.uncertainties[2 * self.n_phi :].tolist(), strict=True))
+
+    @property
+    def error_ratio(self) -> np.ndarray:
+        """Robust standard error over that of independent points, (n,); NaN where there is none."""
+        robust, hessian = (np.diag(self.covariances[name]) for name in ("robust", "hessian"))
+        return np.sqrt(np.divide(robust, hessian, out=np.full_like(robust, np.nan), where=hessian > 0))
 
     @property
     def t_mid(self) -> float:

@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -45,6 +45,7 @@ _EXPLORE = 0.3
 REACHED = "the optimum was reached"
 
 Progress = Callable[[str, int, float, str], None]
+Watch = Callable[["Evaluation", "Evaluation"], None]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Solution:
         The start.
     message : str
         Why it stopped.
+    interruption : Interruption or None
+        What ended it before it was done.
     """
 
     at: Evaluation
@@ -85,6 +88,11 @@ class Solution:
     passes: int
     first: Evaluation
     message: str
+    interruption: "Interruption | None" = None
+
+
+class Interruption(Exception):
+    """Raised by a watch to end a descent; its text says why."""
 
 
 class NotFiniteError(Exception):
@@ -103,16 +111,29 @@ class Evaluator:
     """Evaluates the problem, remembers the last and the best point, and counts passes."""
 
     def __init__(
-        self, problem, max_passes: int, progress: Progress | None, stage: str, close: float = CLOSE
+        self,
+        problem,
+        max_passes: int,
+        progress: Progress | None,
+        stage: str,
+        close: float = CLOSE,
+        watch: Watch | None = None,
     ) -> None:
         self.problem, self.max_passes, self.progress, self.stage = problem, max_passes, progress, stage
-        self.close = close
+        self.close, self.watch = close, watch
         self.passes = 0
         self.last: Evaluation | None = None
         self.best: Evaluation | None = None
 
     def __call__(self, physical) -> Evaluation | None:
-        """Evaluation at physical parameters, None where the model overflows."""
+        """Evaluation at physical parameters, None where the model overflows; a new best one is shown to the watch."""
+        before = self.best
+        found = self._evaluated(physical)
+        if self.watch is not None and before is not None and found is self.best is not before:
+            self.watch(found, before)
+        return found
+
+    def _evaluated(self, physical) -> Evaluation | None:
         if self.last is not None and np.array_equal(self.last.physical, physical):
             self._remember_best()
             return self.last
@@ -137,7 +158,7 @@ class Evaluator:
         found = []
         for candidate in candidates:
             try:
-                evaluation = self(candidate)
+                evaluation = self._evaluated(candidate)
             except OutOfPasses:
                 if self.best is not None and not found:
                     raise
@@ -166,6 +187,7 @@ def solve(
     held=None,
     progress: Progress | None = None,
     stage: str = "fit",
+    watch: Watch | None = None,
 ) -> Solution:
     """Minimise χ² over the physical parameters from a start.
 
@@ -193,11 +215,13 @@ def solve(
         Called as ``progress(stage, passes, chi_squared, message)`` after every pass.
     stage : str
         Name given to ``progress``.
+    watch : callable, optional
+        Called as ``watch(evaluation, before)`` with every new best point and the one before it; it may raise `Interruption`.
 
     Returns
     -------
     Solution
-        Also when nothing was gained; it says so.
+        Also when nothing was gained or it was interrupted; it says so.
 
     Raises
     ------
@@ -205,19 +229,23 @@ def solve(
         If the model cannot be computed at the first start.
     """
     bounds, fixed = np.asarray(bounds, dtype=float), np.asarray(fixed, dtype=bool)
-    evaluate = Evaluator(problem, max_passes, progress, stage, close)
+    evaluate = Evaluator(problem, max_passes, progress, stage, close, watch)
     tolerances = {"ftol": ftol, "xtol": xtol, "gtol": gtol}
     held = np.zeros(len(bounds), dtype=int) if held is None else np.asarray(held)
     first = evaluate.restart(*starts)
-    message = REACHED
+    message, interruption = REACHED, None
     try:
         held = _descend_in_box(evaluate, bounds, fixed, held, n_free_points, tolerances)
-    except OutOfPasses:
-        message = out_of_passes(max_passes)
+    except (OutOfPasses, Interruption) as stop:
+        interruption = stop if isinstance(stop, Interruption) else None
+        message = out_of_passes(max_passes) if interruption is None else str(interruption)
         if not is_inside(evaluate.best.physical[~fixed], bounds[~fixed]):
             evaluate.best = first
         held = on_bounds(evaluate.best, bounds, fixed, held)
-    return judged(evaluate, held, fixed, n_free_points, first, message)
+    found = judged(evaluate, held, fixed, n_free_points, first, message)
+    if interruption is None:
+        return found
+    return replace(found, converged=False, message=message, interruption=interruption)
 
 
 def out_of_passes(max_passes: int) -> str:
@@ -424,11 +452,12 @@ def _profile_gradient(fit: Compression, k: int, free) -> float:
 
 def _rate_coordinates(model, physical, free) -> Coordinates:
     """Rate coordinates for power laws that are entirely free, natural ones for the rest."""
-    t_ref = float(np.sqrt(model.dt * model.t[-1]))
     blocks, taken = [], np.zeros(len(physical), dtype=bool)
     for group in ((0, 1, 2), (3, 4, 5))[: len(physical) // 3]:
         rate0, exponent, offset = physical[list(group)]
-        block = RateCoordinates(t_ref, 1.0 if rate0 * t_ref**exponent + offset > 0 else -1.0)
+        block = RateCoordinates(
+            model.t_middle, 1.0 if rate0 * model.t_middle**exponent + offset > 0 else -1.0
+        )
         if all(free[list(group)]) and block.represents(physical[list(group)]):
             blocks.append((group, block))
             taken[list(group)] = True

@@ -131,7 +131,7 @@ def _candidates(model, seed: int) -> np.ndarray:
     n = model.n_physical
     points = qmc.Sobol(n, seed=seed).random(_CANDIDATES)
     window = model.t[-1] - model.t[0]
-    block = RateCoordinates(float(np.sqrt(model.dt * model.t[-1])))
+    block = RateCoordinates(model.t_middle)
 
     def rates(unit, slowest, fastest):
         u = np.empty((len(unit), 3))

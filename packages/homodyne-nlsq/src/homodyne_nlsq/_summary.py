@@ -22,6 +22,8 @@ def summary(result) -> str:
         f"{result.n_points:,} points, {result.dof:,} degrees of freedom",
         f"χ² = {result.chi_squared:.6g}, reduced χ² = {result.reduced_chi_squared:.4g} ({_SIGMA[result.sigma_source]})",
         *_robust(result),
+        _scaling(result),
+        _errors(result),
         f"{result.iterations} passes in {result.execution_time:.2f} s, {result.device_info.peak_memory_gb:.2f} GB",
         "",
         f"{'parameter':<20}{'value':>13}  {'uncertainty':<20}unit",
@@ -40,9 +42,48 @@ def summary(result) -> str:
         quoted = errors[np.isfinite(errors)]
         typical = f"± {np.median(quoted):.2g} each" if quoted.size else "no error bars"
         lines.append(f"{kind:<20}{values.min():>13.4g}  to {values.max():.4g} over the angles, {typical}")
+    if result.profiles:
+        lines += ["", *(_interval(interval) for interval in result.profiles)]
     if result.warnings:
         lines += ["", *(f"- {sentence}" for sentence in result.warnings)]
+    if said := _determined(result):
+        lines += ["", "What the data determine:", *(f"- {sentence}" for sentence in said)]
     return "\n".join(lines)
+
+
+def _scaling(result) -> str:
+    names = {
+        "individual": "a contrast and offset for every angle",
+        "fourier": "contrast and offset as Fourier series in the angle",
+        "constant": "one contrast and offset for all angles",
+    }
+    return f"scaling: {names[result.per_angle_mode]} ({result.n_scaling} parameters)"
+
+
+def _errors(result) -> str:
+    if result.covariance_type == "hessian":
+        return "error bars: from the curvature, points taken for independent"
+    ratio = result.error_ratio[2 * result.n_phi :]
+    times = (
+        f", {np.nanmedian(ratio):.2g} times those of independent points" if np.isfinite(ratio).any() else ""
+    )
+    return f"error bars: from scores clustered by frame{times}"
+
+
+def _interval(interval) -> str:
+    if np.isnan(interval.lower):
+        return f"- {interval.note}"
+    note = f" ({interval.note})" if interval.note else ""
+    unit = f" {interval.unit}" if interval.unit else ""
+    limits = f"{interval.lower:.6g} to {interval.upper:.6g}{unit}"
+    return f"{interval.name}, {100 * interval.level:g} % by profile likelihood: {limits}{note}"
+
+
+def _determined(result) -> list[str]:
+    """What the report adds to the warnings, which hold what is wrong already."""
+    if result.identifiability is None:
+        return []
+    return [sentence for sentence in result.identifiability.report() if sentence not in result.warnings]
 
 
 def _robust(result) -> list[str]:

@@ -11,6 +11,9 @@ _SEEN = 25.0
 # Chance improves it too, by about the noise for each contrast and transport parameter, and the search picks the best of many.
 _BY_CHANCE = 2.0
 
+# Share of a window of frames in what is known of a combination, beyond which clustered error bars are doubtful.
+_LEVERAGE = 0.9
+
 # Standard deviations of reduced χ² from 1 that are said.
 _OFF = 5.0
 
@@ -48,7 +51,8 @@ def sentences(
     seen: bool,
     curves,
     report: Identifiability,
-    covariance_assumes_independence: bool,
+    covariance_type: str,
+    leverage: float,
 ) -> list[str]:
     """Everything that a reader of the numbers must know."""
     said = []
@@ -91,7 +95,12 @@ def sentences(
                 f"The fitted D(t) is negative, down to {curve.value.min():.4g} {curve.unit} at t = {at:.4g} s: not physical."
             )
     said += report.sentences()
-    if covariance_assumes_independence:
+    if covariance_type == "robust" and leverage > _LEVERAGE:
+        said.append(
+            f"One stretch of frames, as long as the decay asks for, holds {leverage:.0%} of what is known of a combination of parameters: the "
+            "measurement repeats too little for its scatter to tell an error, so that the error bars may be wrong by a factor of 2. Measure longer."
+        )
+    if covariance_type == "hessian":
         said.append(
             "The error bars take the points for independent; entries that share a frame are not, so on measured maps they are too "
             "small, typically by a factor of 2 or more."
