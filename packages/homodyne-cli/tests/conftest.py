@@ -64,7 +64,7 @@ def result_of() -> Callable[..., OptimizationResult]:
         physical = np.array([simulation.parameters[name] for name in layout.physical_names])
         contrast = simulation.contrast + 0.01 * np.cos(np.radians(data.phi))
         parameters = np.concatenate([contrast, np.full(data.n_phi, simulation.offset), physical])
-        errors = np.full(parameters.size, 0.02) * np.abs(parameters)
+        errors = changes.get("uncertainties", 0.02 * np.abs(parameters))
         diffusion = np.asarray(diffusion_coefficient(physical, data.t, dt=data.dt))
         shear = None
         if data.L:
@@ -76,6 +76,7 @@ def result_of() -> Callable[..., OptimizationResult]:
             "units": layout.units,
             "uncertainties": errors,
             "covariance": np.diag(errors**2),
+            "covariances": {"robust": np.diag(errors**2), "hessian": np.diag((errors / 2) ** 2)},
             "at_bound": ("",) * layout.size,
             "fixed": np.zeros(layout.size, dtype=bool),
             "chi_squared": 2000.0,
@@ -96,7 +97,10 @@ def result_of() -> Callable[..., OptimizationResult]:
             "shear_kernel": "gap_average",
             "quadrature": "trapezoid",
             "per_angle_mode": "individual",
-            "covariance_type": "hessian",
+            "n_scaling": 2 * data.n_phi,
+            "anti_degeneracy": (),
+            "profiles": (),
+            "covariance_type": "robust",
             "loss": "linear",
             "time_origin": data.time_origin,
             "q": data.q,
@@ -106,6 +110,8 @@ def result_of() -> Callable[..., OptimizationResult]:
             "diffusion": Curve(data.t, diffusion, 0.05 * np.abs(diffusion), "Å²/s"),
             "shear": shear,
             "hessian": np.eye(layout.n_physical),
+            "identifiability": None,
+            "cluster_window": np.full(data.n_phi, 2.0),
             "warnings": (),
             "initial": dict(zip(layout.physical_names, physical.tolist(), strict=True)),
             "settings": {},

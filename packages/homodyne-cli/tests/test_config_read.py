@@ -1,10 +1,12 @@
+import dataclasses
 import textwrap
 
 import pytest
 
-from homodyne_cli._config import Configuration, ConfigurationError
+from homodyne_cli._config import AntiDegeneracy, Configuration, ConfigurationError, Regularization
 from homodyne_cli._config_history import FORMER_KEYS
 from homodyne_cli._config_read import _all_paths, load_configuration, parse_configuration
+from homodyne_degeneracy import DegeneracyConfig, RegularizationConfig
 
 
 def parse(text):
@@ -80,8 +82,24 @@ def parse(text):
         ("parameter_space: {bounds: [{name: D0}, {name: D0}]}", "parameter_space", "twice"),
         ("analysis_mode: turbulent", "a.yaml", "turbulent"),
         ("shear_kernel: gap", "a.yaml", "shear_kernel is 'gap'"),
-        ("optimization: {nlsq: {per_angle_mode: auto}}", "a.yaml", "per_angle_mode"),
-        ("optimization: {nlsq: {covariance_type: magic}}", "a.yaml", "covariance_type"),
+        (
+            "optimization:\n  nlsq:\n    per_angle_mode: constant",
+            "line 3: optimization.nlsq",
+            "the key of that name is optimization.nlsq.anti_degeneracy.per_angle_mode",
+        ),
+        ("optimization: {nlsq: {covariance_type: magic}}", "line 1", "expected one of robust, hessian"),
+        ("optimization: {nlsq: {profile: D0}}", "line 1: optimization.nlsq.profile", "not a list"),
+        ("optimization: {nlsq: {profile: [D0, D0]}}", "line 1: optimization.nlsq.profile", "twice"),
+        (
+            "optimization:\n  nlsq:\n    profile: [alfa]",
+            "line 3: optimization.nlsq.profile",
+            "did you mean 'alpha'?",
+        ),
+        (
+            "optimization: {nlsq: {per_angle_scaling: {contrast: null}}}",
+            "optimization.nlsq.per_angle_scaling",
+            "neither true nor false",
+        ),
         ("optimization: {nlsq: {loss: cauchy}}", "line 1", "expected one of linear, soft_l1, huber"),
         ("optimization: {nlsq: {f_scale: 0}}", "optimization.nlsq.f_scale", "not above 0"),
         ("optimization: {nlsq: {engine: scipy}}", "line 1", "expected one of structured, nlsq"),
@@ -104,7 +122,12 @@ def parse(text):
         ("experimental_data: {stream: sometimes}", "stream", "neither auto nor true nor false"),
         ("output: {fitted_maps: 1}", "output.fitted_maps", "neither auto nor true nor false"),
         ("optimization: {method: cmc}", "optimization.method", "'cmc' is not available"),
-        ("initial_parameters: {per_angle_scaling: false}", "per_angle_scaling", "per_angle_mode: constant"),
+        ("initial_parameters: {per_angle_scaling: [0.3]}", "per_angle_scaling", "neither true nor false"),
+        (
+            "optimization: {nlsq: {engine: nlsq, anti_degeneracy: {per_angle_mode: fourier}}}",
+            "line 1: anti_degeneracy.per_angle_mode",
+            "expected engine 'structured'",
+        ),
         ("output: {plots: [mapz]}", "output.plots", "maps, lag_cuts, curves, scaling"),
         ("output: {formats: [gif]}", "output.formats", "png, pdf, svg"),
         ("output: {formats: []}", "output", "formats is empty"),
@@ -144,6 +167,124 @@ def test_errors_name_the_place_and_what_was_expected(text, where, what):
     assert str(caught.value).startswith("a.yaml")
     assert where in str(caught.value)
     assert what in str(caught.value)
+
+
+SYSTEM = "optimization.nlsq.anti_degeneracy"
+
+
+@pytest.mark.parametrize(
+    "section, where, what",
+    [
+        (
+            "per_angle_mode: some",
+            "per_angle_mode is 'some'",
+            "expected one of auto, individual, fourier, constant",
+        ),
+        ("fourier_order: 0", "fourier_order", "at least 1"),
+        ("fourier_auto_threshold: 2.5", "fourier_auto_threshold", "not a whole number"),
+        ("enable: 1", "enable", "neither true nor false"),
+        ("regularisation: {enable: true}", "unknown key", "did you mean 'regularization'?"),
+        ("hierarchical: {enabled: true}", "hierarchical", "did you mean 'enable'?"),
+        ("hierarchical: {outer_tolerance: 2}", "hierarchical.outer_tolerance is 2", "above 0 and below 1"),
+        ("hierarchical: {max_outer_iterations: 0}", "hierarchical.max_outer_iterations", "at least 1"),
+        ("regularization: {mode: soft}", "regularization.mode is 'soft'", "relative, absolute, auto"),
+        ("regularization: {lambda: -1}", "regularization.lambda", "not above 0"),
+        ("regularization: {lambda_: 1}", "regularization", "did you mean 'lambda'?"),
+        (
+            "regularization: {target_contrib: 0.1, target_contribution: 0.1}",
+            "regularization",
+            "target_contribution and target_contrib are one key",
+        ),
+        (
+            "gradient_monitoring: {response: panic}",
+            "gradient_monitoring.response is 'panic'",
+            "warn, hierarchical",
+        ),
+        ("shear_weighting: {min_weight: 1.5}", "shear_weighting.min_weight is 1.5", "at most 1"),
+        ("shear_weighting: [1, 2]", "shear_weighting", "expected keys and values"),
+    ],
+)
+def test_errors_of_the_anti_degeneracy_section_name_the_key_and_the_line(section, where, what):
+    with pytest.raises(ConfigurationError) as caught:
+        parse(f"optimization:\n  nlsq:\n    anti_degeneracy:\n      {section}")
+    assert str(caught.value).startswith(f"a.yaml, line 4: {SYSTEM}")
+    assert where in str(caught.value)
+    assert what in str(caught.value)
+
+
+def test_the_anti_degeneracy_section_has_the_defaults_of_its_package():
+    for text in ("{}", "optimization: {nlsq: {anti_degeneracy: {regularization: }}}"):
+        _, settings, _ = parse_configuration(text)
+        assert settings.anti_degeneracy == DegeneracyConfig()
+    for specs, of in ((AntiDegeneracy, DegeneracyConfig), (Regularization, RegularizationConfig)):
+        assert [spec.name for spec in dataclasses.fields(specs)] == [s.name for s in dataclasses.fields(of)]
+
+
+def test_an_alias_is_the_key():
+    _, settings, warnings = parse_configuration(
+        "optimization: {nlsq: {anti_degeneracy: {regularization: {target_contrib: 0.3, lambda: 2}}}}"
+    )
+    assert settings.anti_degeneracy.regularization == RegularizationConfig(
+        lambda_=2.0, target_contribution=0.3
+    )
+    assert warnings == ()
+
+
+HERE, FORMER = (
+    "optimization: {nlsq: {per_angle_scaling: %s}}\n",
+    "initial_parameters: {per_angle_scaling: %s}\n",
+)
+
+
+@pytest.mark.parametrize(
+    "text, scaling",
+    [
+        ("{}", True),
+        (HERE % "true", True),
+        (HERE % "false", False),
+        (FORMER % "false", False),
+        (FORMER % "true", True),
+        (FORMER % "null" + HERE % "false", False),
+        (FORMER % "{contrast: null, offset: null}" + HERE % "false", False),
+        (FORMER % "false" + HERE % "false", False),
+        (FORMER % "false" + HERE % "null", False),
+    ],
+)
+def test_one_scaling_for_all_angles_may_be_asked_for_in_two_places(text, scaling):
+    _, settings, warnings = parse_configuration(text)
+    assert settings.per_angle_scaling is scaling
+    assert warnings == ()
+
+
+@pytest.mark.parametrize("here, former", [("true", "false"), ("false", "true")])
+def test_two_places_that_contradict_each_other_are_an_error(here, former):
+    with pytest.raises(ConfigurationError) as caught:
+        parse(FORMER % former + HERE % here)
+    assert str(caught.value).startswith(f"a.yaml, line 2: optimization.nlsq.per_angle_scaling is {here}")
+    assert f"initial_parameters.per_angle_scaling is {former}" in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["individual", "fourier"])
+def test_one_scaling_for_all_angles_contradicts_modes_with_more(mode):
+    asked = f"per_angle_scaling: false, anti_degeneracy: {{per_angle_mode: {mode}}}"
+    with pytest.raises(ConfigurationError) as caught:
+        parse(f"optimization: {{nlsq: {{{asked}}}}}")
+    assert "line 1: optimization.nlsq.per_angle_scaling is false" in str(caught.value)
+    assert f"{SYSTEM}.per_angle_mode is '{mode}'" in str(caught.value)
+    with pytest.raises(ConfigurationError, match="line 2: initial_parameters.per_angle_scaling is false"):
+        parse(f"optimization: {{nlsq: {{anti_degeneracy: {{per_angle_mode: {mode}}}}}}}\n" + FORMER % "false")
+
+
+def test_profiles_of_the_other_mode_are_left_out_and_former_names_are_understood():
+    asked = "optimization: {nlsq: {profile: [D0, gamma_dot_0]}}"
+    _, settings, (warning,) = parse_configuration(asked)
+    assert settings.profile == ("D0",)
+    assert warning == "gamma_dot_t0: no parameters of static_isotropic, left out"
+    _, settings, warnings = parse_configuration(f"analysis_mode: laminar_flow\n{asked}")
+    assert (settings.profile, warnings) == (("D0", "gamma_dot_t0"), ())
+    for every in ("all", "[all]", "All"):
+        _, settings, _ = parse_configuration(f"optimization: {{nlsq: {{profile: {every}}}}}")
+        assert settings.profile == ("D0", "alpha", "D_offset")
 
 
 def test_all_may_be_written_in_capitals():
@@ -272,6 +413,7 @@ optimization:
     trust_region_scale: 1.0
     loss: soft_l1
     memory_fraction: 0.75
+    anti_degeneracy: {enable: false, per_angle_mode: auto, constant_scaling_threshold: 3}
     hybrid_streaming: {enable: true, warmup_iterations: 200, chunk_size: 10000, warm_start_threshold: 0.01}
     cmaes: {enable: false}
   stratification: {enabled: auto, target_chunk_size: 100000, max_imbalance_ratio: 5.0}
@@ -295,6 +437,7 @@ def test_a_homodyne_2_file_loads_with_one_warning_about_keys():
         "phi_filtering.{algorithm, tolerance (ranges are used as written), quality_control}",
         "parameter_space.bounds[].{type, prior_mu, prior_sigma, unit}",
         "optimization.nlsq.{trust_region_scale, cmaes}",
+        "optimization.nlsq.anti_degeneracy.constant_scaling_threshold (auto compares the bases with the data",
         "optimization.nlsq.hybrid_streaming.{enable (see experimental_data.stream), warm_start_threshold}",
         "optimization.recovery.lr_decay",
         "optimization.{stratification (every chunk of rows holds all angles), cmc}",
@@ -309,6 +452,7 @@ def test_a_homodyne_2_file_loads_with_one_warning_about_keys():
     assert absent == "gamma_dot_t0: no parameters of static, left out"
     nlsq = configuration.optimization.nlsq
     assert (nlsq.max_iterations, nlsq.loss, nlsq.memory_fraction) == (100, "soft_l1", 0.75)
+    assert not nlsq.anti_degeneracy.enable
     assert (nlsq.hybrid_streaming.warmup_iterations, nlsq.hybrid_streaming.chunk_size) == (200, 10000)
     assert configuration.optimization.recovery.max_attempts == 2
     assert configuration.phi_filtering.ranges == ((-10.0, 10.0), (170.0, -170.0))
@@ -317,6 +461,21 @@ def test_a_homodyne_2_file_loads_with_one_warning_about_keys():
 FORMER_SECTIONS = """
 optimization:
   nlsq:
+    anti_degeneracy:
+      enable: true
+      per_angle_mode: fourier
+      constant_scaling_threshold: 3
+      fourier_order: 3
+      fourier_auto_threshold: 8
+      hierarchical:
+        {enable: true, max_outer_iterations: 4, outer_tolerance: 1.0e-5, physical_max_iterations: 90,
+        per_angle_max_iterations: 40, physical_ftol: 1.0e-8, per_angle_ftol: 1.0e-6, log_stage_transitions: true}
+      regularization:
+        {enable: true, mode: auto, lambda: 2.0, target_cv: 0.2, target_contribution: 0.3, max_cv: 0.2,
+        auto_tune_lambda: true}
+      gradient_monitoring:
+        {enable: true, ratio_threshold: 0.02, consecutive_triggers: 6, response: hierarchical, watch_threshold: 1.0e-8}
+      shear_weighting: {enable: true, alpha: 2.0, min_weight: 0.4, update_frequency: 50, normalize: false}
     hybrid_streaming:
       {enable: true, normalize: false, normalization_strategy: auto, warmup_iterations: 200,
       max_warmup_iterations: 400, warmup_learning_rate: 0.001, gauss_newton_max_iterations: 100,
@@ -342,9 +501,50 @@ def test_sections_of_homodyne_2_templates_load_whole():
     )
     assert (streaming.gauss_newton_max_iterations, streaming.chunk_size) == (100, 50000)
     assert (settings.recovery.enable, settings.recovery.max_attempts) == (False, 2)
+    assert settings.anti_degeneracy == DegeneracyConfig.from_mapping(
+        {
+            "per_angle_mode": "fourier",
+            "fourier_order": 3,
+            "fourier_auto_threshold": 8,
+            "hierarchical": {
+                "enable": True,
+                "max_outer_iterations": 4,
+                "outer_tolerance": 1e-5,
+                "physical_max_iterations": 90,
+                "per_angle_max_iterations": 40,
+            },
+            "regularization": {
+                "enable": True,
+                "mode": "auto",
+                "lambda": 2.0,
+                "target_cv": 0.2,
+                "target_contribution": 0.3,
+            },
+            "gradient_monitoring": {
+                "ratio_threshold": 0.02,
+                "consecutive_triggers": 6,
+                "response": "hierarchical",
+            },
+            "shear_weighting": {"enable": True, "alpha": 2.0, "min_weight": 0.4, "normalize": False},
+        }
+    )
+    for key in (
+        f"{SYSTEM}.constant_scaling_threshold (",
+        f"{SYSTEM}.hierarchical.{{physical_ftol, per_angle_ftol, log_stage_transitions}}",
+        f"{SYSTEM}.regularization.{{max_cv (see target_cv), auto_tune_lambda (",
+        f"{SYSTEM}.gradient_monitoring.watch_threshold",
+        f"{SYSTEM}.shear_weighting.update_frequency",
+    ):
+        assert key in warning
+    assert "per_angle_mode" not in warning
     assert "enable_checkpoints (every pass is kept)" in warning
     assert "chunk_size" not in warning
     assert "see experimental_data.stream and optimization.nlsq.hybrid_streaming" in warning
+
+
+def test_former_start_values_of_the_scaling_are_named():
+    _, _, (warning,) = parse_configuration(FORMER % "{contrast: [0.3, 0.2], offset: null}")
+    assert "initial_parameters.per_angle_scaling (contrast and offset need no start values)" in warning
 
 
 def test_a_sheared_homodyne_2_file_is_told_about_the_other_kernel():

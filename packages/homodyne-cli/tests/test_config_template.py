@@ -1,4 +1,5 @@
 import dataclasses
+from collections import Counter
 
 import pytest
 import yaml
@@ -6,7 +7,9 @@ import yaml
 from homodyne_cli._config import Configuration
 from homodyne_cli._config_read import _all_paths, parse_configuration
 from homodyne_cli._config_template import template
+from homodyne_degeneracy import DegeneracyConfig
 from homodyne_model import ModelError
+from homodyne_nlsq import NLSQConfig
 
 
 @pytest.mark.parametrize("mode", [None, "static_isotropic", "laminar_flow"])
@@ -20,10 +23,18 @@ def test_the_template_is_the_defaults(mode):
 def test_the_template_has_every_key_with_a_comment():
     text = template()
     lines = text.splitlines()
-    keys = {path.rpartition(".")[2] for path in _all_paths(Configuration) if "[]" not in path}
-    for key in keys:
-        (position,) = (k for k, line in enumerate(lines) if line.strip().startswith(f"{key}:"))
-        assert lines[position - 1].strip().startswith("#")
+    keys = Counter(path.rpartition(".")[2] for path in _all_paths(Configuration) if "[]" not in path)
+    for key, times in keys.items():
+        positions = [k for k, line in enumerate(lines) if line.strip().startswith(f"{key}:")]
+        assert len(positions) == times
+        assert all(lines[position - 1].strip().startswith("#") for position in positions)
+
+
+def test_the_template_shows_the_choices_of_the_scaling_and_the_error_bars():
+    nlsq = yaml.safe_load(template())["optimization"]["nlsq"]
+    assert nlsq["covariance_type"] == NLSQConfig.covariance_type
+    assert nlsq["anti_degeneracy"] == DegeneracyConfig().to_mapping()
+    assert (nlsq["per_angle_scaling"], nlsq["profile"]) == (None, [])
 
 
 def test_commented_examples_are_valid_too():

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from homodyne_cli._console import Terminal
-from homodyne_cli._demo import demo
+from homodyne_cli._demo import demo, show_comparison
 from homodyne_cli._simulation import REFERENCE, Simulation
 from homodyne_data import load_xpcs
 
@@ -35,7 +35,14 @@ def test_it_compares_fitted_and_true_with_z_scores(shown):
         (line,) = (line for line in table.splitlines() if line.startswith(f"{name} "))
         (z,) = re.findall(r" ([+-]\d+\.\d\d) ", line + " ")
         assert abs(float(z)) < 5
-    assert "contrast of 5 angles, true 0.3" in table
+    assert re.search(r"contrast of all angles, true 0.3: 0\.\d+, z [+-]\d", table)
+
+
+def test_a_scaling_that_varies_is_compared_angle_by_angle(sheared, result_of):
+    terminal = Terminal()
+    with terminal.out.capture() as capture:
+        show_comparison(terminal, result_of(sheared), Simulation(angles=5, frames=30, dt=0.5, sigma=0.01))
+    assert re.search(r"contrast of 5 angles, true 0.3: mean 0\.\d+, z from -\d.* to \d", capture.get())
 
 
 def test_its_configuration_works_again(shown, command):

@@ -139,9 +139,45 @@ def test_config_prints_and_checks(command, configure, still_file, tmp_path):
     assert "alpha 0" in out
     assert "the configuration is valid" in out
     assert err == ""
+    assert "scaling   auto, anti-degeneracy off without shear" in out
+    assert "errors    robust\n" in out
     assert command("config", "--check", good, "--mode", "static")[0] == 1
     bad = configure(still_file, {"noise": {"sigmma": 1}}, name="bad.yaml")
     assert command("config", "--check", bad)[0] == 1
+
+
+@pytest.mark.parametrize(
+    "nlsq, scaling, errors",
+    [
+        ({"per_angle_scaling": False}, "constant, as per_angle_scaling is false", "robust"),
+        ({"anti_degeneracy": {"enable": False}}, "auto, anti-degeneracy off", "robust"),
+        (
+            {
+                "anti_degeneracy": {
+                    "per_angle_mode": "fourier",
+                    "gradient_monitoring": {"enable": False},
+                },
+                "covariance_type": "hessian",
+            },
+            "fourier, anti-degeneracy layers: none",
+            "hessian",
+        ),
+        (
+            {
+                "anti_degeneracy": {"hierarchical": {"enable": True}, "shear_weighting": {"enable": True}},
+                "profile": ["D0", "alpha"],
+            },
+            "auto, anti-degeneracy layers: hierarchical, gradient_monitoring, shear_weighting",
+            "robust; profile likelihood of D0, alpha",
+        ),
+    ],
+)
+def test_the_check_names_scaling_and_error_bars(command, configure, sheared_file, nlsq, scaling, errors):
+    sections = {"analysis_mode": "laminar_flow", "optimization": {"nlsq": nlsq}}
+    code, out, err = command("config", "--check", configure(sheared_file, sections))
+    assert code == 0, err
+    assert f"\nscaling   {scaling}\n" in out
+    assert f"\nerrors    {errors}\n" in out
 
 
 def test_simulate_takes_every_option(command, tmp_path):

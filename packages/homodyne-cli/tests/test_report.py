@@ -8,12 +8,14 @@ from rich.console import Console
 
 from homodyne_cli._console import Terminal, warnings_to
 from homodyne_cli._report import how_fitted, show_fit, show_series, with_error
+from homodyne_degeneracy import Combination, identifiability
+from homodyne_nlsq import ProfileInterval
 
 
 @pytest.fixture
 def terminal():
     terminal = Terminal()
-    terminal.out = Console(file=io.StringIO(), width=100)
+    terminal.out = Console(file=io.StringIO(), width=120)
     terminal.err = Console(file=io.StringIO(), width=100)
     return terminal
 
@@ -118,6 +120,107 @@ def test_how_a_fit_was_made_in_words(still, result_of, changes, streamed, lines)
     assert how_fitted(result_of(still, device_info=how), streamed=streamed) == lines
 
 
+@pytest.mark.parametrize("quoted", ["robust", "hessian"])
+def test_both_error_bars_with_their_ratio_and_the_quoted_one_marked(terminal, still, result_of, quoted):
+    result = result_of(still)
+    errors = {"robust": result.uncertainties, "hessian": result.uncertainties / 2}[quoted]
+    show_fit(
+        terminal,
+        result_of(still, covariance_type=quoted, uncertainties=errors, covariances=result.covariances),
+    )
+    lines = {line.split()[0]: line for line in text_of(terminal).splitlines() if line.strip()}
+    marks = ["robust*", "hessian"] if quoted == "robust" else ["robust", "hessian*"]
+    assert lines["parameter"].split() == ["parameter", "value", "±", marks[0], "±", marks[1], "ratio", "unit"]
+    assert lines["D0"].split() == ["D0", "20000", "400", "200", "2.00", "Å²/s"]
+    # Of the curves only the quoted one is known.
+    start = lines["parameter"].index(f"± {quoted}")
+    assert lines["D(7.25"][start : start + len(quoted) + 3].strip() != ""
+    assert f"in windows of 2 s) and hessian (points taken for independent); {quoted} is quoted*" in " ".join(
+        text_of(terminal).split()
+    )
+
+
+def test_the_same_scaling_for_all_angles_has_error_bars_too(terminal, still, result_of):
+    one = np.array(result_of(still).parameters)
+    one[:5] = 0.3
+    show_fit(terminal, result_of(still, parameters=one, per_angle_mode="constant", n_scaling=2))
+    (line,) = (line for line in text_of(terminal).splitlines() if line.startswith("contrast"))
+    assert line.split()[:5] == ["contrast", "0.3000", "0.0058", "0.0029", "2.00"]
+    assert "scaling constant: one contrast and one offset for all angles, 2 parameters" in text_of(terminal)
+
+
+COMBINATIONS = (
+    Combination((("alpha", 1.0),), float("inf"), "δalpha"),
+    Combination((("D0", 1.0), ("alpha", -0.6)), 0.71, "δD0/D0 - 0.60 δalpha [a]"),
+    Combination((("D_offset", 1.0),), 0.012, "δD_offset/(D0 t^alpha at 2.7 s)"),
+)
+FOUND = dataclasses.replace(
+    identifiability(np.eye(3), ["a", "b", "c"], np.ones(3), np.ones(3, dtype=bool)),
+    undetermined=(("alpha",),),
+    correlated=(("D0", "alpha", 0.97),),
+    poorly_known=(),
+    combinations=COMBINATIONS,
+    advice=("fix alpha.",),
+)
+
+
+def test_what_the_data_determine_in_words_and_numbers(terminal, still, result_of):
+    first, second = FOUND.sentences()
+    show_fit(terminal, result_of(still, identifiability=FOUND, warnings=(first, "Something else.")))
+    head, _, section = text_of(terminal).partition("What the data determine\n")
+    assert first not in head
+    section = " ".join(section.split())
+    assert f"! {first}" in section
+    assert f"- {second}" in section
+    assert section.count(first) == section.count(second) == 1  # not among the warnings again
+    assert section.endswith("! Something else.")
+    table = section.partition("the least known first ")[2]
+    assert table.startswith(
+        "∞ not determined δalpha 0.71 weak δD0/D0 - 0.60 δalpha [a] 0.012 best known δD_offset"
+    )
+    assert "- fix alpha." in table
+
+
+def test_nothing_to_say_about_what_the_data_determine(terminal, still, result_of):
+    only = dataclasses.replace(
+        FOUND, undetermined=(), correlated=(), combinations=COMBINATIONS[2:], advice=()
+    )
+    show_fit(terminal, result_of(still, identifiability=only))
+    assert "What the data determine" not in text_of(terminal)
+    fine = [dataclasses.replace(c, error=0.1) for c in COMBINATIONS]
+    show_fit(terminal, result_of(still, identifiability=dataclasses.replace(only, combinations=tuple(fine))))
+    assert "- Every free parameter by itself." in text_of(terminal)
+
+
+def test_what_the_anti_degeneracy_system_did(terminal, still, result_of):
+    done = ("auto took fourier.", "The gradient collapsed.")
+    how = {"per_angle_mode": "fourier", "n_scaling": 10, "anti_degeneracy": done, "warnings": done[1:]}
+    show_fit(terminal, result_of(still, **how))
+    assert "scaling fourier: contrast and offset as Fourier series in the angle, 10 parameters" in text_of(
+        terminal
+    )
+    section = text_of(terminal).partition("Anti-degeneracy\n")[2]
+    assert section.splitlines()[:2] == ["- auto took fourier.", "! The gradient collapsed."]
+    assert text_of(terminal).count("! The gradient collapsed.") == 1
+
+
+def test_profile_intervals_in_a_table(terminal, still, result_of):
+    profiles = (
+        ProfileInterval("D0", "Å²/s", 0.683, 19612.3, 20431.9, ""),
+        ProfileInterval("D0", "Å²/s", 0.95, 19200.1, float("inf"), "the data set no limit above"),
+        ProfileInterval("alpha", "", 0.95, float("nan"), float("nan"), "alpha was fixed [held]."),
+    )
+    show_fit(terminal, result_of(still, profiles=profiles))
+    section = text_of(terminal).partition("Profile likelihood\n")[2]
+    rows = [" ".join(line.split()) for line in section.splitlines()[1:4]]
+    assert rows == [
+        "D0 68.3 % 19612 20432 Å²/s",
+        "D0 95 % 19200 open Å²/s the data set no limit above",
+        "alpha 95 % alpha was fixed [held].",
+    ]
+    assert "nan" not in text_of(terminal)
+
+
 def test_a_robust_loss_is_told_beside_chi_squared(terminal, still, result_of):
     show_fit(terminal, result_of(still, loss="huber", robust_cost=1234.5))
     assert "huber loss 1234.5, which the fit minimised; χ² is without it" in text_of(terminal)
@@ -130,6 +233,7 @@ def test_a_fit_that_could_not_begin_has_no_numbers(terminal, still, result_of):
         still,
         parameters=nothing,
         uncertainties=np.full(13, np.nan),
+        cluster_window=np.full(5, np.nan),
         chi_squared=np.nan,
         reduced_chi_squared=np.nan,
         convergence_status="failed",

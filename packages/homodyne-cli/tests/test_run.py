@@ -13,6 +13,7 @@ from homodyne_cli._config_read import _all_paths
 from homodyne_cli._simulate import simulate
 from homodyne_cli._simulation import Simulation
 from homodyne_data import save_apsu, save_npz
+from homodyne_degeneracy import DegeneracyConfig
 from homodyne_nlsq import HybridStreamingConfig, NLSQConfig, RecoveryConfig
 
 
@@ -275,7 +276,9 @@ EFFECTS = {
     "optimization.nlsq.tolerance": (1e-5, lambda load, fit: fit.tolerance == 1e-5),
     "optimization.nlsq.xtol": (1e-5, lambda load, fit: fit.xtol == 1e-5),
     "optimization.nlsq.gtol": (1e-5, lambda load, fit: fit.gtol == 1e-5),
-    "optimization.nlsq.per_angle_mode": ("constant", lambda load, fit: fit.per_angle_mode == "constant"),
+    "initial_parameters.per_angle_scaling": (False, lambda load, fit: not fit.per_angle_scaling),
+    "optimization.nlsq.per_angle_scaling": (False, lambda load, fit: not fit.per_angle_scaling),
+    "optimization.nlsq.profile": (["alpha", "D0"], lambda load, fit: fit.profile == ("alpha", "D0")),
     "optimization.nlsq.covariance_type": ("hessian", lambda load, fit: fit.covariance_type == "hessian"),
     "optimization.nlsq.loss": ("huber", lambda load, fit: fit.loss == "huber"),
     "optimization.nlsq.f_scale": (1.345, lambda load, fit: fit.f_scale == 1.345),
@@ -307,6 +310,45 @@ EFFECTS = {
     "optimization.recovery.max_attempts": (2, lambda load, fit: fit.recovery.max_attempts == 2),
     "noise.sigma": (0.03, lambda load, fit: load["sigma"] == 0.03),
 }  # fmt: skip
+
+# Every value differs from the default.
+ANTI_DEGENERACY = {
+    "enable": False,
+    "per_angle_mode": "constant",
+    "fourier_order": 3,
+    "fourier_auto_threshold": 9,
+    "hierarchical.enable": True,
+    "hierarchical.max_outer_iterations": 7,
+    "hierarchical.outer_tolerance": 1e-4,
+    "hierarchical.physical_max_iterations": 70,
+    "hierarchical.per_angle_max_iterations": 30,
+    "regularization.enable": True,
+    "regularization.mode": "absolute",
+    "regularization.lambda": 2.5,
+    "regularization.target_cv": 0.2,
+    "regularization.target_contribution": 0.3,
+    "gradient_monitoring.enable": False,
+    "gradient_monitoring.ratio_threshold": 0.05,
+    "gradient_monitoring.consecutive_triggers": 2,
+    "gradient_monitoring.response": "abort",
+    "shear_weighting.enable": True,
+    "shear_weighting.min_weight": 0.5,
+    "shear_weighting.alpha": 2.0,
+    "shear_weighting.normalize": False,
+}
+
+
+def alone(key, value):
+    """Whether the settings of the fit are the defaults with this one key of the anti-degeneracy system changed."""
+    expected = DegeneracyConfig.from_mapping(deep(key, value))
+    assert expected != DegeneracyConfig()
+    return lambda load, fit: fit.anti_degeneracy == expected
+
+
+EFFECTS |= {
+    f"optimization.nlsq.anti_degeneracy.{key}": (value, alone(key, value))
+    for key, value in ANTI_DEGENERACY.items()
+}
 
 # Keys whose effect other tests of this file, of test_streaming and of test_config_read show.
 SHOWN_ELSEWHERE = {
@@ -346,6 +388,19 @@ def test_every_setting_of_the_fit_has_a_key():
         assert {spec.name for spec in dataclasses.fields(nested)} == {
             path.rpartition(".")[2] for path in _all_paths(Configuration) if f".{name}." in path
         }
+    system = DegeneracyConfig()
+    settings = {
+        f"{name}.{spec.name}".removeprefix("anti_degeneracy.").rstrip("_")
+        for name in (
+            "anti_degeneracy",
+            "hierarchical",
+            "regularization",
+            "gradient_monitoring",
+            "shear_weighting",
+        )
+        for spec in dataclasses.fields(getattr(system, name, system))
+    } - {"hierarchical", "regularization", "gradient_monitoring", "shear_weighting"}
+    assert settings == set(ANTI_DEGENERACY)
 
 
 @pytest.mark.parametrize("key", EFFECTS)
@@ -379,6 +434,54 @@ def test_every_key_reaches_the_reader_or_the_fit(key, command, configure, still_
     target[leaf] = value
     assert command("--config", configure(still_file, sections))[0] == 1
     assert shows(seen["load"], seen["fit"])
+
+
+def test_the_quoted_error_bars_and_the_profiles_that_are_asked_for(command, configure, still_file, tmp_path):
+    quoted = {}
+    for kind in ("robust", "hessian"):
+        nlsq = {"covariance_type": kind, "profile": ["D0"] if kind == "robust" else []}
+        path = configure(
+            still_file, {"optimization": {"nlsq": nlsq}, "output": {"plots": False}}, f"{kind}.yaml"
+        )
+        code, out, err = command("--config", path)
+        assert code == 0, err
+        assert f"{kind} is quoted*" in out
+        assert ("Profile likelihood" in out) == (kind == "robust")
+        folder = tmp_path / f"{kind}-results/q_0.0054"
+        assert (folder / "profiles.csv").exists() == (kind == "robust")
+        with open(folder / "parameters.csv", encoding="utf-8", newline="") as file:
+            quoted[kind] = {row["name"]: row for row in csv.DictReader(file)}
+    one, other = (quoted[kind]["D0"] for kind in ("robust", "hessian"))
+    assert (one["quoted"], other["quoted"]) == ("robust", "hessian")
+    assert (
+        one["uncertainty"] == one["uncertainty_robust"] != one["uncertainty_hessian"] == other["uncertainty"]
+    )
+    with open(tmp_path / "robust-results/q_0.0054/profiles.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["name"], row["level"]) for row in rows] == [("D0", "0.683"), ("D0", "0.95")]
+    assert all(float(row["lower"]) < float(one["value"]) < float(row["upper"]) for row in rows)
+
+
+def test_the_choice_of_the_scaling_and_what_the_data_determine_are_told(
+    command, configure, sheared_file, tmp_path
+):
+    sections = LAMINAR | {"output": {"plots": False}}
+    code, out, err = command("--config", configure(sheared_file, sections))
+    assert code == 0, err
+    told = " ".join(out.split())
+    result = load_json(tmp_path / "analysis-results/q_0.0054/result.json")
+    assert result["per_angle_mode"] == "constant"
+    assert "scaling constant: one contrast and one offset for all angles, 2 parameters" in told
+    assert "per_angle_mode auto took constant" in told.split("Anti-degeneracy")[1]
+    section = told.split("What the data determine")[1].split("Anti-degeneracy")[0]
+    for combination in result["identifiability"]["combinations"]:
+        assert combination["words"] in section
+    named = {"per_angle_mode": "individual", "gradient_monitoring": {"enable": False}}
+    sections |= {"optimization": {"nlsq": {"anti_degeneracy": named}}}
+    code, out, err = command("--config", configure(sheared_file, sections, "named.yaml"))
+    assert code == 0, err
+    assert "scaling individual: a contrast and an offset for every angle, 10 parameters" in out
+    assert "GradientCollapseMonitor" not in out
 
 
 def test_bounds_change_the_fit(command, configure, still_file, tmp_path):

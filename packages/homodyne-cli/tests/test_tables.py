@@ -3,8 +3,8 @@ import csv
 import numpy as np
 import pytest
 
-from homodyne_cli._tables import parameter_states, write_parameters, write_series
-from homodyne_nlsq import DeviceInfo
+from homodyne_cli._tables import parameter_states, write_parameters, write_profiles, write_series
+from homodyne_nlsq import DeviceInfo, ProfileInterval
 
 
 def rows_of(path):
@@ -47,11 +47,41 @@ def test_every_parameter_with_full_precision(troubled, tmp_path):
         assert row["state"] == parameter_states(troubled)[k]
         if row["state"] == "fitted":
             assert float(row["uncertainty"]) == troubled.uncertainties[k]
+            assert row["quoted"] == "robust"
+            robust, hessian = (float(row[f"uncertainty_{kind}"]) for kind in ("robust", "hessian"))
+            assert robust == pytest.approx(troubled.uncertainties[k])
+            assert robust / hessian == pytest.approx(float(row["robust_over_hessian"])) == pytest.approx(2)
         else:
-            assert row["uncertainty"] == ""
+            bars = (
+                "uncertainty",
+                "quoted",
+                "uncertainty_robust",
+                "uncertainty_hessian",
+                "robust_over_hessian",
+            )
+            assert all(row[name] == "" for name in bars)
     assert [float(row["phi_deg"]) for row in rows[:10]] == [*troubled.phi, *troubled.phi]
     assert all(row["phi_deg"] == "" for row in rows[10:])
     assert "nan" not in path.read_text(encoding="utf-8").lower()
+
+
+def test_profile_intervals_with_full_precision_and_open_ends(still, result_of, tmp_path):
+    profiles = (
+        ProfileInterval("D0", "Å²/s", 0.95, 19200.123456789, float("inf"), "no limit above"),
+        ProfileInterval("alpha", "", 0.95, float("nan"), float("nan"), "alpha was fixed, so it has none"),
+    )
+    path = tmp_path / "profiles.csv"
+    write_profiles(path, result_of(still, profiles=profiles))
+    first, second = rows_of(path)
+    assert (float(first["lower"]), float(first["upper"])) == (19200.123456789, float("inf"))
+    assert (first["name"], first["level"], first["unit"], first["note"]) == (
+        "D0",
+        "0.95",
+        "Å²/s",
+        "no limit above",
+    )
+    assert (second["lower"], second["upper"]) == ("", "")
+    assert second["note"] == "alpha was fixed, so it has none"
 
 
 def test_a_series_has_one_line_per_q(still, result_of, tmp_path):
@@ -69,6 +99,8 @@ def test_a_series_has_one_line_per_q(still, result_of, tmp_path):
     assert float(rows[0]["D0"]) == first.physical["D0"]
     assert float(rows[0]["D0_error"]) == first.physical_error["D0"]
     assert float(rows[0]["mean_contrast"]) == np.mean(first.contrast)
+    assert [(row["per_angle_mode"], row["n_scaling"]) for row in rows] == [("individual", "10")] * 2
+    assert [row["covariance_type"] for row in rows] == ["robust", "robust"]
     assert rows[1]["chi_squared"] == ""
     assert [row["strategy"] for row in rows] == ["standard", "hybrid"]
     assert [row["engine"] for row in rows] == ["structured", "structured"]

@@ -215,7 +215,9 @@ def test_what_is_not_determined_has_no_finite_error():
     assert [np.isinf(c.error) for c in found.combinations] == [True, False, False]
     assert found.weak[0].words == "δD0/D0 - δD_offset/(D0 t^alpha)"
     assert "known not at all." in " ".join(found.report())
-    assert any("the same constant while alpha is near 0" in sentence for sentence in found.advice)
+    assert any(
+        "the same constant where the rate does not depend on age" in sentence for sentence in found.advice
+    )
     best = found.stiff
     assert np.isfinite(best.error)
 
@@ -224,7 +226,7 @@ def test_what_is_not_determined_has_no_finite_error():
     "pair, exponent, advice",
     [
         (("D0", "D_offset"), -1.0, "differ only in how they depend on age: fix D_offset"),
-        (("D0", "D_offset"), 0.01, "the same constant while alpha is near 0"),
+        (("D0", "D_offset"), 0.04, "the same constant where the rate does not depend on age"),
         (("alpha", "D_offset"), -1.0, "measure over a larger range of ages"),
         (("D0", "alpha"), -1.0, "D0 is the rate at 1 s and alpha its slope"),
         (
@@ -234,7 +236,7 @@ def test_what_is_not_determined_has_no_finite_error():
         ),
         (
             ("gamma_dot_t0", "gamma_dot_t_offset"),
-            0.0,
+            0.04,
             "fix gamma_dot_t_offset = 0 and read gamma_dot_t0 as the whole rate",
         ),
         (("gamma_dot_t0", "phi0"), -0.2, "angles on both sides of the flow"),
@@ -249,10 +251,10 @@ def test_advice_on_pairs_that_are_not_separated(pair, exponent, advice):
     values = FLOW_VALUES.copy()
     values[[1, 4]] = exponent
     a, b = (FLOW.index(name) for name in pair)
-    covariance = 1e-4 * np.eye(7)
+    covariance = 1e-6 * np.eye(7)
     found = identifiability(curvature_of(covariance), FLOW, values, [True] * 7)
     assert found.advice == ()
-    covariance[a, b] = covariance[b, a] = 0.999e-4
+    covariance[a, b] = covariance[b, a] = 0.999e-6
     found = identifiability(curvature_of(covariance), FLOW, values, [True] * 7)
     assert len(found.correlated) == 1
     assert any(advice in sentence for sentence in found.advice)

@@ -18,6 +18,7 @@ def write_arrays(path: Path, result: OptimizationResult) -> None:
         "names": np.array(result.names),
         "uncertainties": result.uncertainties,
         "covariance": result.covariance,
+        **{f"covariance_{kind}": matrix for kind, matrix in result.covariances.items()},
         "hessian_physical": result.hessian,
         "phi": result.phi,
         "t": result.t,

@@ -2,17 +2,24 @@
 
 The classes are the single place of keys, defaults and their explanation: the reader (`_config_read`) walks
 them, the template (`_config_template`) is printed from them. Defaults of the fit itself belong to
-`homodyne_nlsq.NLSQConfig` and are taken from there.
+`homodyne_nlsq.NLSQConfig` and `homodyne_degeneracy.DegeneracyConfig` and are taken from there.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from homodyne_cli import _values as v
 from homodyne_cli._units import LENGTH, TIME
+from homodyne_degeneracy import (
+    DegeneracyConfig,
+    GradientMonitoringConfig,
+    HierarchicalConfig,
+    RegularizationConfig,
+    ShearWeightingConfig,
+)
 from homodyne_memory import DEFAULT_MEMORY_FRACTION
 from homodyne_model import PARAMETERS
 from homodyne_model.errors import HomodyneError
@@ -41,16 +48,28 @@ def key(
     *,
     example: str | None = None,
     doubt: Callable[[object], str | None] | None = None,
+    also: tuple[str, ...] = (),
 ):
     """Field for a key: its default, its reader, one sentence for the template.
 
     `example` is what the template shows instead of the default; `doubt` returns a sentence for an unusual
-    value.
+    value; `also` are other names of the key that are understood.
     """
     return field(
         default=default,
-        metadata={"read": read, "explanation": explanation, "example": example, "doubt": doubt},
+        metadata={
+            "read": read,
+            "explanation": explanation,
+            "example": example,
+            "doubt": doubt,
+            "also": also,
+        },
     )
+
+
+def key_name(spec: Field) -> str:
+    """The key that a field stands for: a word of the language, such as ``lambda``, has an underscore behind it."""
+    return spec.name.rstrip("_")
 
 
 SECTION = MappingProxyType({"section": True})
@@ -218,6 +237,11 @@ class InitialParameters:
         v.named_numbers,
         "Parameters held at a value: {alpha: 0.0, D_offset: 0.0}; contrast and offset may be held too.",
     )
+    per_angle_scaling: bool | None = key(
+        None,
+        v.boolean,
+        "Former place of optimization.nlsq.per_angle_scaling: used where that is not given.",
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fixed_parameters", dict(self.fixed_parameters or {}))
@@ -334,6 +358,129 @@ class HybridStreaming:
 
 
 @dataclass(frozen=True)
+class Hierarchical:
+    """A fit that starts with stages: physical parameters with the scaling held, then the scaling."""
+
+    enable: bool = key(HierarchicalConfig.enable, v.boolean, "Whether the fit starts with such stages.")
+    max_outer_iterations: int = key(
+        HierarchicalConfig.max_outer_iterations, v.integer(1), "Most pairs of stages."
+    )
+    outer_tolerance: float = key(
+        HierarchicalConfig.outer_tolerance,
+        v.positive,
+        "The stages end when a physical one changes the model by less than this share of the residuals.",
+    )
+    physical_max_iterations: int = key(
+        HierarchicalConfig.physical_max_iterations, v.integer(1), "Most evaluations of a physical stage."
+    )
+    per_angle_max_iterations: int = key(
+        HierarchicalConfig.per_angle_max_iterations,
+        v.integer(1),
+        "Most solutions of a scaling stage; without a regularization that adapts itself one is exact.",
+    )
+
+
+@dataclass(frozen=True)
+class Regularization:
+    """A penalty on contrasts and offsets that scatter over the angles."""
+
+    enable: bool = key(RegularizationConfig.enable, v.boolean, "Whether there is one.")
+    mode: str = key(
+        RegularizationConfig.mode,
+        v.text,
+        "What the scatter is measured against: relative (the mean), absolute (nothing) or auto (the mean where "
+        "it is large enough).",
+    )
+    lambda_: float = key(
+        RegularizationConfig.lambda_, v.positive, "Factor on the strength that the two targets ask for."
+    )
+    target_cv: float = key(
+        RegularizationConfig.target_cv,
+        v.positive,
+        "Scatter that is ordinary: standard deviation over mean, or standard deviation alone.",
+    )
+    target_contribution: float = key(
+        RegularizationConfig.target_contribution,
+        v.positive,
+        "Share of χ² that the penalty has at that scatter (also target_contrib).",
+        also=("target_contrib",),
+    )
+
+
+@dataclass(frozen=True)
+class GradientMonitoring:
+    """A watch on the gradient of the physical parameters, which collapses where the scaling absorbs the shear."""
+
+    enable: bool = key(GradientMonitoringConfig.enable, v.boolean, "Whether the gradient is watched.")
+    ratio_threshold: float = key(
+        GradientMonitoringConfig.ratio_threshold,
+        v.positive,
+        "Ratio of physical to scaling gradient below which an iteration counts as collapsed.",
+    )
+    consecutive_triggers: int = key(
+        GradientMonitoringConfig.consecutive_triggers,
+        v.integer(1),
+        "Collapsed iterations in a row before the response.",
+    )
+    response: str = key(
+        GradientMonitoringConfig.response,
+        v.text,
+        "What is done then: warn, hierarchical (stages), reset (again from the start values, first with one contrast "
+        "and offset for all angles) or abort.",
+    )
+
+
+@dataclass(frozen=True)
+class ShearWeighting:
+    """Weights that let angles along the flow count more."""
+
+    enable: bool = key(ShearWeightingConfig.enable, v.boolean, "Whether angles are weighted.")
+    min_weight: float = key(
+        ShearWeightingConfig.min_weight,
+        v.positive,
+        "Weight of an angle across the flow beside 1 along it, at most 1.",
+    )
+    alpha: float = key(
+        ShearWeightingConfig.alpha, v.positive, "Power of the cosine of the angle to the flow."
+    )
+    normalize: bool = key(
+        ShearWeightingConfig.normalize, v.boolean, "Whether the weights are scaled to a mean of 1."
+    )
+
+
+@dataclass(frozen=True)
+class AntiDegeneracy:
+    """How contrast and offset vary with the angle, and what keeps them from absorbing the shear."""
+
+    enable: bool = key(
+        DegeneracyConfig.enable,
+        v.boolean,
+        "Whether the layers below act, and auto decides by the data: in laminar flow with enough angles. A mode "
+        "that is named holds anyway.",
+    )
+    per_angle_mode: str = key(
+        DegeneracyConfig.per_angle_mode,
+        v.text,
+        "individual: contrast and offset of every angle; fourier: series in the angle; constant: one contrast "
+        "and one offset for all; auto: the smallest of these that describes the data.",
+    )
+    fourier_order: int = key(
+        DegeneracyConfig.fourier_order,
+        v.integer(1),
+        "Order n of the series: 2 n + 1 coefficients each for contrast and offset.",
+    )
+    fourier_auto_threshold: int = key(
+        DegeneracyConfig.fourier_auto_threshold,
+        v.integer(1),
+        "Fewest angles at which auto considers the series.",
+    )
+    hierarchical: Hierarchical = field(default_factory=Hierarchical, metadata=SECTION)
+    regularization: Regularization = field(default_factory=Regularization, metadata=SECTION)
+    gradient_monitoring: GradientMonitoring = field(default_factory=GradientMonitoring, metadata=SECTION)
+    shear_weighting: ShearWeighting = field(default_factory=ShearWeighting, metadata=SECTION)
+
+
+@dataclass(frozen=True)
 class NLSQ:
     """The least-squares fit."""
 
@@ -345,15 +492,23 @@ class NLSQ:
     )
     xtol: float = key(NLSQConfig.xtol, v.positive, "The same for the relative change of the parameters.")
     gtol: float = key(NLSQConfig.gtol, v.positive, "The same for the scaled gradient.")
-    per_angle_mode: str = key(
-        NLSQConfig.per_angle_mode,
-        v.text,
-        "individual: contrast and offset of every angle; constant: one contrast and one offset for all.",
+    per_angle_scaling: bool | None = key(
+        None,
+        v.boolean,
+        "Whether contrast and offset may vary with the angle, as anti_degeneracy.per_angle_mode says; false: one "
+        f"of each for all angles. null: {str(NLSQConfig.per_angle_scaling).lower()}, or as in initial_parameters.",
     )
     covariance_type: str = key(
         NLSQConfig.covariance_type,
         v.text,
-        "How uncertainties are computed: hessian, the inverse curvature of χ².",
+        "Which uncertainties are quoted: robust (points of a map share photons and speckles) or hessian (points "
+        "taken for independent). The results have both.",
+    )
+    profile: tuple[str, ...] = key(
+        tuple(NLSQConfig.profile),
+        v.names_or_all,
+        "Physical parameters that get profile-likelihood intervals: a list of names, or all. Each takes several "
+        "more fits.",
     )
     loss: str = key(
         NLSQConfig.loss,
@@ -386,6 +541,7 @@ class NLSQ:
         v.integer(1),
         "Points of a chunk of data in memory, however few there are. null: chunks where there are many.",
     )
+    anti_degeneracy: AntiDegeneracy = field(default_factory=AntiDegeneracy, metadata=SECTION)
     hybrid_streaming: HybridStreaming = field(default_factory=HybridStreaming, metadata=SECTION)
 
 

@@ -7,6 +7,10 @@ from homodyne_cli._config_read import load_configuration
 from homodyne_cli._console import Terminal, warnings_to
 from homodyne_cli._reading import choose_q, opened, plan
 from homodyne_cli._run import results_directory
+from homodyne_model import AnalysisMode
+from homodyne_nlsq import NLSQConfig
+
+_LAYERS = ("hierarchical", "regularization", "gradient_monitoring", "shear_weighting")
 
 
 def check(path: Path, terminal: Terminal) -> None:
@@ -35,9 +39,11 @@ def check(path: Path, terminal: Terminal) -> None:
     engine = "structured, nlsq first" if settings.use_adapter else settings.engine
     robust = "" if settings.loss == "linear" else f" from {settings.f_scale:g} standard deviations on"
     terminal.say(
-        f"fit       {settings.analysis_mode}, {settings.shear_kernel}, {settings.per_angle_mode} scaling, "
-        f"{settings.loss} loss{robust}, engine {engine}"
+        f"fit       {settings.analysis_mode}, {settings.shear_kernel}, {settings.loss} loss{robust}, engine {engine}"
     )
+    terminal.say(f"scaling   {_scaling(settings)}")
+    profiles = f"; profile likelihood of {', '.join(settings.profile)}" if settings.profile else ""
+    terminal.say(f"errors    {settings.covariance_type}{profiles}")
     for label, values in (("start", settings.initial), ("fixed", settings.fixed)):
         if values:
             terminal.say(f"{label:<9} " + ", ".join(f"{name} {value:g}" for name, value in values.items()))
@@ -48,3 +54,16 @@ def check(path: Path, terminal: Terminal) -> None:
     formats = ", ".join(f for f in PLOT_FORMATS if f in configuration.output.formats)
     terminal.say(f"results   {results_directory(loaded)}; plots: {plots} as {formats}")
     terminal.say("the configuration is valid", "green")
+
+
+def _scaling(settings: NLSQConfig) -> str:
+    """How contrast and offset may vary with the angle, and the layers that are switched on."""
+    system = settings.anti_degeneracy
+    if not settings.per_angle_scaling:
+        return "constant, as per_angle_scaling is false"
+    if not system.enable:
+        return f"{system.per_angle_mode}, anti-degeneracy off"
+    if settings.analysis_mode != AnalysisMode.LAMINAR_FLOW:
+        return f"{system.per_angle_mode}, anti-degeneracy off without shear"
+    on = [name for name in _LAYERS if getattr(system, name).enable]
+    return f"{system.per_angle_mode}, anti-degeneracy layers: {', '.join(on) or 'none'}"

@@ -74,7 +74,30 @@ FORMER_KEYS: Mapping[str, str] = MappingProxyType(
         "optimization.nlsq.hybrid_streaming.cost_increase_tolerance": "",
         "optimization.nlsq.hybrid_streaming.enable_step_clipping": "",
         "optimization.nlsq.hybrid_streaming.max_warmup_step_size": "",
-        "optimization.nlsq.anti_degeneracy": "see optimization.nlsq.per_angle_mode",
+        # The basis is chosen by what the data need, not by the number of angles.
+        "optimization.nlsq.anti_degeneracy.constant_scaling_threshold": "auto compares the bases with the data; "
+        "constant is one contrast and one offset, which are fitted",
+        # The penalty follows from its two targets; the weights follow the direction of the flow that is fitted.
+        "optimization.nlsq.anti_degeneracy.c0_bounds": "see parameter_space.bounds",
+        "optimization.nlsq.anti_degeneracy.ck_bounds": "see parameter_space.bounds",
+        "optimization.nlsq.anti_degeneracy.o0_bounds": "see parameter_space.bounds",
+        "optimization.nlsq.anti_degeneracy.ok_bounds": "see parameter_space.bounds",
+        "optimization.nlsq.anti_degeneracy.hierarchical.physical_ftol": "",
+        "optimization.nlsq.anti_degeneracy.hierarchical.per_angle_ftol": "",
+        "optimization.nlsq.anti_degeneracy.hierarchical.log_stage_transitions": "",
+        "optimization.nlsq.anti_degeneracy.hierarchical.save_intermediate_results": "",
+        "optimization.nlsq.anti_degeneracy.regularization.max_cv": "see target_cv",
+        "optimization.nlsq.anti_degeneracy.regularization.auto_tune_lambda": "see lambda and target_contribution",
+        "optimization.nlsq.anti_degeneracy.regularization.group_indices": "",
+        "optimization.nlsq.anti_degeneracy.gradient_monitoring.reset_per_angle_to_mean": "see response",
+        "optimization.nlsq.anti_degeneracy.gradient_monitoring.lambda_multiplier_on_collapse": "",
+        "optimization.nlsq.anti_degeneracy.gradient_monitoring.check_interval": "",
+        "optimization.nlsq.anti_degeneracy.gradient_monitoring.watch_parameters": "",
+        "optimization.nlsq.anti_degeneracy.gradient_monitoring.watch_threshold": "",
+        "optimization.nlsq.anti_degeneracy.gradient_monitoring.watch_consecutive_triggers": "",
+        "optimization.nlsq.anti_degeneracy.gradient_monitoring.watch_min_iteration": "",
+        "optimization.nlsq.anti_degeneracy.shear_weighting.update_frequency": "",
+        "optimization.nlsq.anti_degeneracy.shear_weighting.initial_phi0": "see initial_parameters.values",
         "optimization.nlsq.multi_start": "",
         "optimization.nlsq.cmaes": "",
         "optimization.nlsq.quality_validation": "",
@@ -107,14 +130,12 @@ def _method(value: object) -> str:
     return ""
 
 
-def _per_angle_scaling(value: object) -> str:
-    if value is False:
-        raise ValueError(
-            "false is not available: contrast and offset are always fitted; for one of each write "
-            "optimization.nlsq.per_angle_mode: constant"
-        )
-    starts = value.values() if isinstance(value, Mapping) else ()
-    return "contrast and offset need no start values" if any(item is not None for item in starts) else ""
+def _per_angle_scaling(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return None
+    return (
+        "contrast and offset need no start values" if any(item is not None for item in value.values()) else ""
+    )
 
 
 def _formats(value: object) -> str | None:
@@ -125,7 +146,6 @@ FORMER_VALUES: Mapping[str, Callable[[object], str | None]] = MappingProxyType(
     {
         "optimization.method": _method,
         "initial_parameters.per_angle_scaling": _per_angle_scaling,
-        "optimization.nlsq.per_angle_scaling": _per_angle_scaling,
         "output.formats": _formats,
     }
 )

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import yaml
 
-from homodyne_cli._config import Configuration, ConfigurationError
+from homodyne_cli._config import Configuration, ConfigurationError, key_name
 from homodyne_cli._config_history import FORMER_KEYS, FORMER_VALUES
 from homodyne_cli._fit_settings import nlsq_config
 from homodyne_model import AnalysisMode
 from homodyne_nlsq import NLSQConfig
+
+_TYPO = 0.9
+"""Likeness from which an unknown key is a misspelt one of its section, even where another section has it."""
 
 
 @dataclass(frozen=True)
@@ -143,17 +146,23 @@ class _Reader:
         self.refuse_repeated(node, path)
         # Resolves YAML merge keys: merged entries come first, later ones win.
         self.loader.flatten_mapping(node)
-        fields = {f.name: f for f in dataclasses.fields(cls)}
+        fields = {key_name(f): f for f in dataclasses.fields(cls)}
+        also = {other: f for f in fields.values() for other in f.metadata.get("also", ())}
         values: dict[str, object] = {}
         for key, (key_node, value_node) in {str(self.plain(k)): (k, v) for k, v in node.value}.items():
             below = f"{path}.{key}" if path else key
             self.lines[below] = key_node.start_mark.line + 1
             if self.without_effect(key_node, value_node, below):
                 continue
-            if key not in fields:
-                raise self.error(key_node, path, _unknown(key, path, fields))
-            if not self.is_null(value_node) or "section" in fields[key].metadata:
-                values[key] = self.value(fields[key], value_node, below)
+            spec = fields.get(key) or also.get(key)
+            if spec is None:
+                raise self.error(key_node, path, _unknown(key, fields))
+            if self.is_null(value_node) and "section" not in spec.metadata:
+                continue
+            if spec.name in values:
+                one, other = key_name(spec), spec.metadata["also"][0]
+                raise self.error(key_node, path, f"{one} and {other} are one key; expected one of them")
+            values[spec.name] = self.value(spec, value_node, below)
         return self.build(cls, values, node, path)
 
     def refuse_repeated(self, node: yaml.MappingNode, path: str) -> None:
@@ -236,12 +245,12 @@ def _listed(former: Mapping[str, str]) -> str:
     return ", ".join(parts)
 
 
-def _unknown(key: str, path: str, fields: Mapping[str, dataclasses.Field]) -> str:
+def _unknown(key: str, fields: Mapping[str, dataclasses.Field]) -> str:
     """Sentence about an unknown key, with the nearest key here or the place where it does exist."""
     message = f"unknown key {key!r}"
     elsewhere = [p for p in _all_paths(Configuration) if p.rpartition(".")[2] == key]
     near = difflib.get_close_matches(key, fields, n=1)
-    if elsewhere:
+    if elsewhere and not difflib.get_close_matches(key, fields, cutoff=_TYPO):
         return f"{message}; the key of that name is {' or '.join(elsewhere)}"
     if near:
         return f"{message}; did you mean {near[0]!r}?"
@@ -252,7 +261,7 @@ def _all_paths(cls: type, path: str = "") -> list[str]:
     """Dotted paths of all keys below a dataclass."""
     paths = []
     for spec in dataclasses.fields(cls):
-        below = f"{path}.{spec.name}" if path else spec.name
+        below = f"{path}.{key_name(spec)}" if path else key_name(spec)
         paths.append(below)
         if "section" in spec.metadata:
             paths += _all_paths(spec.default_factory, below)

@@ -3,7 +3,7 @@
 import dataclasses
 import textwrap
 
-from homodyne_cli._config import Configuration
+from homodyne_cli._config import Configuration, key_name
 from homodyne_model import PARAMETERS, AnalysisMode
 
 _WIDTH = 100
@@ -40,16 +40,17 @@ def _key(spec: dataclasses.Field, owner: object, depth: int, mode: AnalysisMode)
     """Lines of one key of `owner`, with everything beneath it."""
     indent = "  " * depth
     value = getattr(owner, spec.name)
+    name = key_name(spec)
     if "section" in spec.metadata:
         explanation = spec.default_factory.__doc__
-        lines = [*_comment(explanation, indent), f"{indent}{spec.name}:"]
+        lines = [*_comment(explanation, indent), f"{indent}{name}:"]
         for nested in dataclasses.fields(value):
             lines += _key(nested, value, depth + 1, mode)
         return lines
     lines = _comment(spec.metadata["explanation"], indent)
     if "items" in spec.metadata:
-        return [*lines, f"{indent}{spec.name}: []", *_examples(spec.name, indent, mode)]
-    return [*lines, f"{indent}{spec.name}: {spec.metadata['example'] or _yaml(value)}"]
+        return [*lines, f"{indent}{name}: []", *_examples(name, indent, mode)]
+    return [*lines, f"{indent}{name}: {spec.metadata['example'] or _yaml(value)}"]
 
 
 def _examples(name: str, indent: str, mode: AnalysisMode) -> list[str]:

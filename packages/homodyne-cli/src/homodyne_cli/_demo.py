@@ -119,9 +119,13 @@ def show_comparison(terminal: Terminal, result: OptimizationResult, simulation: 
     terminal.out.print()
     terminal.table(table)
     for kind, true in (("contrast", simulation.contrast), ("offset", simulation.offset)):
-        z = (getattr(result, kind) - true) / getattr(result, f"{kind}_error")
+        values = getattr(result, kind)
+        z = (values - true) / getattr(result, f"{kind}_error")
+        if result.per_angle_mode == "constant":
+            terminal.say(f"{kind} of all angles, true {true:g}: {values[0]:.4f}, z {z[0]:+.2f}")
+            continue
         terminal.say(
-            f"{kind} of {z.size} angles, true {true:g}: mean {np.mean(getattr(result, kind)):.4f}, "
+            f"{kind} of {z.size} angles, true {true:g}: mean {np.mean(values):.4f}, "
             f"z from {np.min(z):.1f} to {np.max(z):.1f}, root mean square {np.sqrt(np.mean(z**2)):.2f}"
         )
 

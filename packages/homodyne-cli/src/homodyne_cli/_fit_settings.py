@@ -4,11 +4,25 @@ import dataclasses
 import difflib
 import re
 
-from homodyne_cli._config import FORMER_NAMES, Configuration, ConfigurationError
+from homodyne_cli._config import FORMER_NAMES, AntiDegeneracy, Configuration, ConfigurationError
+from homodyne_degeneracy import (
+    DegeneracyConfig,
+    DegeneracyError,
+    GradientMonitoringConfig,
+    HierarchicalConfig,
+    RegularizationConfig,
+    ShearWeightingConfig,
+)
 from homodyne_model import PARAMETERS, AnalysisMode
 from homodyne_nlsq import HybridStreamingConfig, NLSQConfig, RecoveryConfig
 
 _SCALING = re.compile(r"(contrast|offset)(_\d+)?")
+_LAYERS = {
+    "hierarchical": HierarchicalConfig,
+    "regularization": RegularizationConfig,
+    "gradient_monitoring": GradientMonitoringConfig,
+    "shear_weighting": ShearWeightingConfig,
+}
 
 
 def nlsq_config(configuration: Configuration) -> tuple[NLSQConfig, tuple[str, ...]]:
@@ -85,6 +99,11 @@ def nlsq_config(configuration: Configuration) -> tuple[NLSQConfig, tuple[str, ..
             bounds[current] = bound.interval
 
     nlsq = configuration.optimization.nlsq
+    scaling = _per_angle_scaling(configuration)
+    profile = nlsq.profile
+    if profile != ("all",):
+        profile = tuple(p for name in profile if (p := known(name, "optimization.nlsq.profile")))
+    layers = _degeneracy_config(nlsq.anti_degeneracy)
     # Where finished passes are kept is known when a fit is run.
     streaming = dataclasses.replace(nlsq.hybrid_streaming, checkpoint_dir=None)
     try:
@@ -96,7 +115,13 @@ def nlsq_config(configuration: Configuration) -> tuple[NLSQConfig, tuple[str, ..
             fixed=fixed,
             bounds=bounds,
             recovery=RecoveryConfig(**vars(configuration.optimization.recovery)),
-            **vars(nlsq) | {"hybrid_streaming": HybridStreamingConfig(**vars(streaming))},
+            **vars(nlsq)
+            | {
+                "per_angle_scaling": scaling,
+                "profile": profile,
+                "anti_degeneracy": layers,
+                "hybrid_streaming": HybridStreamingConfig(**vars(streaming)),
+            },
         )
     except (ValueError, TypeError) as error:
         raise ConfigurationError(str(error)) from None
@@ -111,3 +136,39 @@ def nlsq_config(configuration: Configuration) -> tuple[NLSQConfig, tuple[str, ..
         return settings, ()
     listed = ", ".join(dict.fromkeys(absent))
     return settings, (f"{listed}: no parameters of {configuration.analysis_mode}, left out",)
+
+
+def _per_angle_scaling(configuration: Configuration) -> bool:
+    """Whether contrast and offset may vary with the angle, from the two places where a file can say so."""
+    nlsq, former = configuration.optimization.nlsq, configuration.initial_parameters.per_angle_scaling
+    here, name = nlsq.per_angle_scaling, "optimization.nlsq.per_angle_scaling"
+    if here is not None and former is not None and here != former:
+        raise ConfigurationError(
+            f"{name} is {str(here).lower()}, but initial_parameters.per_angle_scaling is {str(former).lower()}; "
+            "expected the same, or one of them"
+        )
+    if here is None and former is not None:
+        here, name = former, "initial_parameters.per_angle_scaling"
+    if here is None:
+        return NLSQConfig.per_angle_scaling
+    mode = nlsq.anti_degeneracy.per_angle_mode
+    if not here and mode in ("individual", "fourier"):
+        raise ConfigurationError(
+            f"{name} is false, but optimization.nlsq.anti_degeneracy.per_angle_mode is {mode!r}; expected one of "
+            "them to give way"
+        )
+    return here
+
+
+def _degeneracy_config(section: AntiDegeneracy) -> DegeneracyConfig:
+    """Settings of the anti-degeneracy system; errors name the dotted key."""
+    where = "optimization.nlsq.anti_degeneracy."
+    layers: dict[str, object] = {}
+    try:
+        for name, kind in _LAYERS.items():
+            where = f"optimization.nlsq.anti_degeneracy.{name}."
+            layers[name] = kind(**vars(getattr(section, name)))
+        where = "optimization.nlsq.anti_degeneracy."
+        return DegeneracyConfig(**vars(section) | layers)
+    except DegeneracyError as error:
+        raise ConfigurationError(f"{where}{error}") from None

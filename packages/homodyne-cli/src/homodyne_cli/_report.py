@@ -1,7 +1,7 @@
 """The summary of a run for the terminal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,8 @@ from rich.text import Text
 
 from homodyne_cli._config import PLOT_FORMATS
 from homodyne_cli._console import Terminal
-from homodyne_cli._tables import parameter_states
+from homodyne_cli._tables import ERROR_BARS, error_bars, parameter_states
+from homodyne_degeneracy import Combination, Identifiability
 from homodyne_model import PARAMETERS
 from homodyne_nlsq import OptimizationResult
 
@@ -27,6 +28,11 @@ _NOISE = {
     "given": "σ given",
     "estimated": "σ estimated from the data, so no test of the fit",
     "default": "σ is a default of 1 %: χ² means nothing",
+}
+_SCALINGS = {
+    "individual": "a contrast and an offset for every angle",
+    "fourier": "contrast and offset as Fourier series in the angle",
+    "constant": "one contrast and one offset for all angles",
 }
 _SOLVERS = {"structured": "by our own solver", "nlsq": "by the library nlsq"}
 _RECOVERIES = {
@@ -110,7 +116,7 @@ def show_fit(terminal: Terminal, result: OptimizationResult, *, streamed: bool =
             f"{result.loss} loss {result.robust_cost:.6g}, which the fit minimised; χ² is without it",
             markup=False,
         )
-    for line in how_fitted(result, streamed=streamed):
+    for line in (*how_fitted(result, streamed=streamed), how_scaled(result), how_sure(result)):
         terminal.out.print(line, markup=False)
     dropped = result.provenance.get("dropped", {})
     lost = {reason: n for reason, n in dropped.items() if n and reason not in ("diagonal", "repeated")}
@@ -118,8 +124,13 @@ def show_fit(terminal: Terminal, result: OptimizationResult, *, streamed: bool =
         listed = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in lost.items())
         terminal.out.print(f"left out beside the diagonal: {listed}", markup=False)
     terminal.table(_parameter_table(result))
-    for warning in result.warnings:
-        terminal.out.print(Text.assemble(("! ", "yellow"), warning))
+    _show_profiles(terminal, result)
+    said = _show_what_is_determined(terminal, result) + _show_anti_degeneracy(terminal, result)
+    rest = [warning for warning in result.warnings if warning not in said]
+    if rest:
+        terminal.out.print()
+    for warning in rest:
+        _bullet(terminal, warning, warns=True)
 
 
 def how_fitted(result: OptimizationResult, *, streamed: bool) -> list[str]:
@@ -140,49 +151,181 @@ def how_fitted(result: OptimizationResult, *, streamed: bool) -> list[str]:
     return lines
 
 
+def how_scaled(result: OptimizationResult) -> str:
+    """How contrast and offset vary with the angle, as a line."""
+    return (
+        f"scaling {result.per_angle_mode}: {_SCALINGS[result.per_angle_mode]}, "
+        f"{_count(result.n_scaling, 'parameter')}"
+    )
+
+
+def how_sure(result: OptimizationResult) -> str:
+    """Which of the two error bars is quoted, and what they are, as a line."""
+    windows = result.cluster_window[np.isfinite(result.cluster_window)]
+    length = ""
+    if windows.size:
+        low, high = f"{windows.min():.3g}", f"{windows.max():.3g}"
+        length = f" in windows of {low} s" if low == high else f" in windows of {low} to {high} s"
+    return (
+        f"error bars: robust (scores clustered by frame{length}) and hessian (points taken for independent); "
+        f"{result.covariance_type} is quoted*"
+    )
+
+
 def _parameter_table(result: OptimizationResult) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column, justify in (
-        ("parameter", "left"),
-        ("value", "right"),
-        ("±", "right"),
-        ("unit", "left"),
-        ("", "left"),
-    ):
-        table.add_column(column, justify=justify, no_wrap=column != "")
+    """Values with both error bars, the quoted one marked, and their ratio."""
+    marked = (f"± {kind}{'*' if kind == result.covariance_type else ''}" for kind in ERROR_BARS)
+    table = _table(("parameter", "left"), ("value", "right"), *((head, "right") for head in marked))
+    table.add_column("ratio", justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("")
     states = dict(zip(result.names, parameter_states(result), strict=True))
-    for name, value in result.physical.items():
-        shown, error = with_error(value, result.physical_error[name])
-        table.add_row(name, shown, error, PARAMETERS[name].unit, _STATE_WORDS[states[name]])
+    errors = error_bars(result)
+    for k, name in enumerate(result.physical_names, start=2 * result.n_phi):
+        value = result.parameters[k]
+        bars = (with_error(value, errors[kind][k])[1] for kind in ERROR_BARS)
+        shown = with_error(value, result.uncertainties[k])[0]
+        unit, note = PARAMETERS[name].unit, _STATE_WORDS[states[name]]
+        table.add_row(name, shown, *bars, _ratio(result, k), unit, note)
+    quoted = ERROR_BARS.index(result.covariance_type)
     for symbol, curve in (("D", result.diffusion), ("γ̇", result.shear)):
         if curve is not None:
             shown, error = with_error(*curve.at(result.t_mid))
+            bars = [error if number == quoted else "" for number in range(len(ERROR_BARS))]
             time = f"{symbol}({result.t_mid:.3g} s)"
-            table.add_row(time, shown, error, curve.unit, "in the middle of the window")
-    for kind in ("contrast", "offset"):
-        values, errors = (np.asarray(getattr(result, name)) for name in (kind, f"{kind}_error"))
-        table.add_row(
-            *_scaling_row(kind, values, errors, [states[f"{kind}_{a}"] for a in range(values.size)])
-        )
+            table.add_row(time, shown, *bars, "", curve.unit, "in the middle of the window")
+    for number, kind in enumerate(("contrast", "offset")):
+        table.add_row(kind, *_scaling_row(result, kind, number * result.n_phi, states))
     return table
 
 
-def _scaling_row(kind: str, values: np.ndarray, errors: np.ndarray, states: Sequence[str]) -> tuple[str, ...]:
-    bounded = sum(state.startswith("at ") for state in states)
+def _scaling_row(
+    result: OptimizationResult, kind: str, first: int, states: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The cells behind the name of a row for contrast or offset, whose entries begin at `first`."""
+    values = np.asarray(getattr(result, kind))
+    bounded = sum(states[f"{kind}_{angle}"].startswith("at ") for angle in range(values.size))
     if not np.isfinite(values).all():
-        return kind, "", "", "", "not fitted"
+        return "", "", "", "", "", "not fitted"
     notes = [f"{bounded} of {values.size} at a bound"] if bounded else []
     if values.size == 1 or np.ptp(values) == 0:
-        shown, error = with_error(values[0], errors[0])
-        return (
-            kind,
-            shown,
-            error,
-            "",
-            ", ".join([*notes, "the same for all angles"] if values.size > 1 else notes),
-        )
+        if values.size > 1:
+            notes.append("the same for all angles")
+        errors = error_bars(result)
+        bars = (with_error(values[0], errors[name][first])[1] for name in ERROR_BARS)
+        shown = with_error(values[0], result.uncertainties[first])[0]
+        return shown, *bars, _ratio(result, first), "", ", ".join(notes)
     notes.insert(0, f"mean of {values.size}: {values.min():.4f} to {values.max():.4f}")
-    return kind, f"{values.mean():.4f}", "", "", ", ".join(notes)
+    return f"{values.mean():.4f}", "", "", "", "", ", ".join(notes)
+
+
+def _ratio(result: OptimizationResult, k: int) -> str:
+    ratio = result.error_ratio[k]
+    return f"{ratio:.2f}" if math.isfinite(ratio) else ""
+
+
+def _show_profiles(terminal: Terminal, result: OptimizationResult) -> None:
+    """Print the profile-likelihood intervals, where some were asked for."""
+    if not result.profiles:
+        return
+    _heading(terminal, "Profile likelihood")
+    table = _table(("parameter", "left"), ("level", "right"), ("from", "right"), ("to", "right"))
+    table.add_column("unit", no_wrap=True)
+    table.add_column("")
+    for interval in result.profiles:
+        limits = _limits(interval.lower, interval.upper)
+        table.add_row(
+            interval.name, f"{100 * interval.level:g} %", *limits, interval.unit, Text(interval.note)
+        )
+    terminal.table(table)
+
+
+def _limits(lower: float, upper: float) -> tuple[str, str]:
+    """Limits as text: three digits of the width, and a word where one is open.
+
+    Examples
+    --------
+    >>> _limits(69385.9, 73271.6), _limits(6.291e-4, 1.0127e-3), _limits(-math.inf, 0.2)
+    (('69390', '73270'), ('0.000629', '0.001013'), ('open', '0.2000'))
+    """
+    width = upper - lower
+    if math.isnan(width):
+        return "", ""
+    sizes = [abs(limit) for limit in (lower, upper) if math.isfinite(limit) and limit]
+    size = math.floor(math.log10(max(sizes, default=1.0)))
+    last = math.floor(math.log10(width)) - 2 if 0 < width < math.inf else size - 3
+    return tuple(_rounded(limit, last, size) if math.isfinite(limit) else "open" for limit in (lower, upper))
+
+
+def _rounded(value: float, last: int, size: int) -> str:
+    """A value of the order 10**size with digits down to 10**last."""
+    value = round(value, -last) + 0.0  # no -0
+    if -3 <= size < 6 and -6 <= last:
+        return f"{value:.{max(0, -last)}f}"
+    return f"{value:.{max(0, size - last)}e}"
+
+
+def _show_what_is_determined(terminal: Terminal, result: OptimizationResult) -> tuple[str, ...]:
+    """Print what the data determine and what they do not; gives the sentences that were said."""
+    found = result.identifiability
+    if found is None or not (found.sentences() or len(found.combinations) > 1):
+        return ()
+    _heading(terminal, "What the data determine")
+    said = tuple(found.sentences())
+    for sentence in said:
+        _bullet(terminal, sentence, warns=sentence in result.warnings)
+    if not said and not found.weak:
+        _bullet(terminal, "Every free parameter by itself.")
+    if len(found.combinations) > 1:
+        table = _table(("relative ±", "right"), ("", "left"))
+        table.add_column("combination, the least known first")
+        for combination in found.combinations:
+            error = f"{combination.error:.2g}" if math.isfinite(combination.error) else "∞"
+            table.add_row(error, _how_well(combination, found), Text(combination.words))
+        terminal.table(table)
+    for sentence in found.advice:
+        _bullet(terminal, sentence)
+    return said
+
+
+def _how_well(combination: Combination, found: Identifiability) -> str:
+    if math.isinf(combination.error):
+        return "not determined"
+    if combination in found.weak:
+        return "weak"
+    return "best known" if combination is found.stiff else ""
+
+
+def _show_anti_degeneracy(terminal: Terminal, result: OptimizationResult) -> tuple[str, ...]:
+    """Print what the anti-degeneracy system decided and did; gives the sentences that were said."""
+    if result.anti_degeneracy:
+        _heading(terminal, "Anti-degeneracy")
+    for sentence in result.anti_degeneracy:
+        _bullet(terminal, sentence, warns=sentence in result.warnings)
+    return tuple(result.anti_degeneracy)
+
+
+def _heading(terminal: Terminal, words: str) -> None:
+    terminal.out.print()
+    terminal.out.print(words, style="bold")
+
+
+def _bullet(terminal: Terminal, sentence: str, *, warns: bool = False) -> None:
+    """One sentence, its further lines set in; marked where it warns."""
+    mark = Text("! ", "yellow") if warns else Text("- ", "dim")
+    grid = Table.grid()
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    grid.add_row(mark, Text(sentence))
+    terminal.out.print(grid)
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    """A table whose columns (header, justification) do not wrap."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header, justify in columns:
+        table.add_column(header, justify=justify, no_wrap=True)
+    return table
 
 
 def show_series(terminal: Terminal, results: Sequence[OptimizationResult]) -> None:

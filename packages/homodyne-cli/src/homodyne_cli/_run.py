@@ -15,7 +15,7 @@ from homodyne_cli._passes import KeptPasses
 from homodyne_cli._plots import SummaryPoint, plot_against_q, plot_fit
 from homodyne_cli._reading import choose_q, measurement
 from homodyne_cli._report import show_files, show_fit, show_series
-from homodyne_cli._tables import write_parameters, write_series
+from homodyne_cli._tables import write_parameters, write_profiles, write_series
 from homodyne_data import TwoTimeData, TwoTimeStream
 from homodyne_model import HomodyneError
 from homodyne_nlsq import OptimizationResult, fit_nlsq_jax
@@ -240,6 +240,10 @@ def _write_fit(
     table = folder / "parameters.csv"
     write_parameters(table, result)
     files.append(table)
+    if result.profiles:
+        intervals = folder / "profiles.csv"
+        write_profiles(intervals, result)
+        files.append(intervals)
     if output.plots:
         progress.step(f"q = {data.q:.4g} 1/Å: plotting")
         files += plot_fit(

@@ -11,6 +11,14 @@ import numpy as np
 from homodyne_cli._files import write_text
 from homodyne_nlsq import OptimizationResult
 
+ERROR_BARS = ("robust", "hessian")
+"""Kinds of error bars: of scores clustered by frame, and of points taken for independent."""
+
+
+def error_bars(result: OptimizationResult) -> dict[str, np.ndarray]:
+    """Standard errors of each kind, in the order of ``result.names``; NaN where none can be quoted."""
+    return {kind: np.sqrt(np.diag(result.covariances[kind])) for kind in ERROR_BARS}
+
 
 def parameter_states(result: OptimizationResult) -> tuple[str, ...]:
     """What became of each parameter, in words.
@@ -33,19 +41,38 @@ def parameter_states(result: OptimizationResult) -> tuple[str, ...]:
 
 
 def write_parameters(path: Path, result: OptimizationResult) -> None:
-    """Write ``name, phi_deg, value, uncertainty, unit, state``: every parameter of a fit.
+    """Write every parameter of a fit with both error bars.
 
-    ``phi_deg`` is filled for contrast and offset of an angle; ``uncertainty`` is empty where none can be
-    quoted.
+    ``phi_deg`` is filled for contrast and offset of an angle. ``uncertainty`` is the quoted error bar, the one that
+    ``quoted`` names, empty where none can be quoted; beside it stand both kinds and their ratio.
     """
     rows = []
     n_phi = len(result.phi)
-    states = parameter_states(result)
+    states, errors = parameter_states(result), error_bars(result)
     for k, name in enumerate(result.names):
         phi = result.phi[k % n_phi] if k < 2 * n_phi else None
         value, error = result.parameters[k], result.uncertainties[k]
-        rows.append((name, _cell(phi), _cell(value), _cell(error), result.units[k], states[k]))
-    _write(path, ("name", "phi_deg", "value", "uncertainty", "unit", "state"), rows)
+        quoted = result.covariance_type if math.isfinite(error) else ""
+        row = [name, _cell(phi), _cell(value), _cell(error), quoted]
+        row += [_cell(errors[kind][k]) for kind in ERROR_BARS]
+        rows.append((*row, _cell(result.error_ratio[k]), result.units[k], states[k]))
+    header = ["name", "phi_deg", "value", "uncertainty", "quoted"]
+    header += [f"uncertainty_{kind}" for kind in ERROR_BARS]
+    _write(path, (*header, "robust_over_hessian", "unit", "state"), rows)
+
+
+def write_profiles(path: Path, result: OptimizationResult) -> None:
+    """Write ``name, level, lower, upper, unit, note``: the profile-likelihood intervals of a fit.
+
+    An open limit is ``inf`` or ``-inf``; where there is no profile both are empty, and ``note`` says why.
+    """
+    rows = []
+    for interval in result.profiles:
+        limits = (
+            "" if math.isnan(limit) else repr(float(limit)) for limit in (interval.lower, interval.upper)
+        )
+        rows.append((interval.name, repr(float(interval.level)), *limits, interval.unit, interval.note))
+    _write(path, ("name", "level", "lower", "upper", "unit", "note"), rows)
 
 
 def write_series(path: Path, results: Sequence[OptimizationResult], folders: Sequence[str]) -> None:
@@ -64,7 +91,8 @@ def write_series(path: Path, results: Sequence[OptimizationResult], folders: Seq
     header = ["q_per_angstrom", "n_phi", "n_points", "dof", "convergence_status", "quality_flag"]
     header += ["chi_squared", "reduced_chi_squared", "sigma_source"]
     header += [column for name in names for column in (name, f"{name}_error")]
-    header += ["mean_contrast", "mean_offset", "strategy", "engine", "recovery_actions", "folder"]
+    header += ["mean_contrast", "mean_offset", "per_angle_mode", "n_scaling", "covariance_type"]
+    header += ["strategy", "engine", "recovery_actions", "folder"]
     rows = []
     for result, folder in zip(results, folders, strict=True):
         row = [_cell(result.q), len(result.phi), result.n_points, result.dof]
@@ -73,6 +101,7 @@ def write_series(path: Path, results: Sequence[OptimizationResult], folders: Seq
         for name in names:
             row += [_cell(result.physical[name]), _cell(result.physical_error[name])]
         row += [_cell(np.mean(result.contrast)), _cell(np.mean(result.offset))]
+        row += [result.per_angle_mode, result.n_scaling, result.covariance_type]
         how = result.device_info
         row += [how.strategy, how.adapter, " ".join(how.recovery_actions), folder]
         rows.append(row)

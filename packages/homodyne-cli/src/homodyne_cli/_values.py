@@ -87,6 +87,11 @@ def names(value: object) -> tuple[str, ...]:
     return result
 
 
+def names_or_all(value: object) -> tuple[str, ...]:
+    """A list of different texts, or ``all``, which becomes ``("all",)``."""
+    return ("all",) if _is_all(value) else names(value)
+
+
 def finite(value: object) -> float:
     """A finite number."""
     result = number(value)

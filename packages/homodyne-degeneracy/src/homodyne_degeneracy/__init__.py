@@ -16,6 +16,7 @@ from homodyne_degeneracy._hierarchical import HierarchicalOptimizer, Hierarchica
 from homodyne_degeneracy._identifiability import (
     STRONG_CORRELATION,
     Combination,
+    FlatRate,
     Identifiability,
     identifiability,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "Combination",
     "DegeneracyConfig",
     "DegeneracyError",
+    "FlatRate",
     "FourierReparameterizer",
     "GradientCollapseMonitor",
     "GradientMonitoringConfig",

@@ -9,11 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 # Exponents closer to zero than this make the power law a constant to most data.
 _NEARLY_CONSTANT = 0.05
 
+_ONE_CONSTANT = (
+    "{0} and {1} are the same constant where the rate does not depend on age, and no measurement of such a sample tells them apart: fix {1} = 0 "
+    "and read {0} as the whole rate."
+)
+
 _DIFFUSION = {"D0", "alpha", "D_offset"}
 _SHEAR = {"gamma_dot_t0", "beta", "gamma_dot_t_offset"}
 
 
-def advice_on(groups: Iterable[Sequence[str]], values: Mapping[str, float]) -> tuple[str, ...]:
+def advice_on(
+    groups: Iterable[Sequence[str]], values: Mapping[str, float], flat: Sequence[tuple[str, str]] = ()
+) -> tuple[str, ...]:
     """Sentences about groups of parameters that are not separated, each once, in the order of the groups.
 
     Parameters
@@ -22,8 +29,10 @@ def advice_on(groups: Iterable[Sequence[str]], values: Mapping[str, float]) -> t
         Names of parameters that take part in one weak combination.
     values : mapping of name to value
         Best values.
+    flat : sequence of (amplitude, offset)
+        Of rates that show no dependence on age.
     """
-    said: dict[str, None] = {}
+    said: dict[str, None] = {_ONE_CONSTANT.format(*pair): None for pair in flat}
     for group in groups:
         for sentence in _on_one(set(group), values):
             said[sentence] = None
@@ -38,10 +47,7 @@ def _on_one(group: set[str], values) -> list[str]:
     ):
         law = f"{amplitude} t^{exponent}"
         if {amplitude, offset} <= group and abs(values.get(exponent, 1.0)) < _NEARLY_CONSTANT:
-            said.append(
-                f"{amplitude} and {offset} are the same constant while {exponent} is near 0, and no measurement of this sample tells them "
-                f"apart: fix {offset} = 0 and read {amplitude} as the whole rate."
-            )
+            said.append(_ONE_CONSTANT.format(amplitude, offset))
         elif {amplitude, offset} <= group or {exponent, offset} <= group:
             said.append(
                 f"{law} and {offset} differ only in how they depend on age: fix {offset} (0 where nothing is known about it) or {exponent}, or "

@@ -15,6 +15,9 @@ STRONG_CORRELATION = 0.95
 _SHARE_NAMED = 0.2
 # A combination whose error, in units of the parameters themselves, exceeds this is weak.
 _WEAK = 0.5
+# Standard errors of the logarithmic slope within which a rate counts as independent of age; an error larger than the second is none of a flat
+# rate but of an unknown one.
+_FLAT, _STEEP = 3.0, 0.5
 # Share of a lost direction above which a combination is lost with it.
 _TAKES_PART = 1e-6
 
@@ -49,6 +52,33 @@ class Combination:
 
 
 @dataclass(frozen=True)
+class FlatRate:
+    """A rate, power law plus constant, that shows no dependence on age: power law and constant are then the same thing.
+
+    Attributes
+    ----------
+    amplitude, exponent, offset : str
+        Names of its parameters.
+    slope, error : float
+        Logarithmic slope d ln(rate) / d ln(t) at the reference time, and its standard error.
+    """
+
+    amplitude: str
+    exponent: str
+    offset: str
+    slope: float
+    error: float
+
+    def sentence(self) -> str:
+        """The exactly degenerate pair, and why."""
+        return (
+            f"The rate {self.amplitude} t^{self.exponent} + {self.offset} shows no dependence on age (logarithmic slope "
+            f"{self.slope:.2g} ± {self.error:.2g}): {self.amplitude} and {self.offset} are an exactly degenerate pair for a constant rate, of which only the "
+            f"sum is known, and {self.exponent} means nothing."
+        )
+
+
+@dataclass(frozen=True)
 class Identifiability:
     """Which parameters the data separate.
 
@@ -64,6 +94,8 @@ class Identifiability:
         Pairs with a correlation above 0.95 in size, strongest first.
     poorly_known : tuple of (str, float)
         Parameters whose standard error exceeds their size, with the ratio.
+    flat : tuple of FlatRate
+        Rates that show no dependence on age.
     combinations : tuple of Combination
         Independent combinations that span the free parameters, the least known first.
     advice : tuple of str
@@ -75,6 +107,7 @@ class Identifiability:
     undetermined: tuple[tuple[str, ...], ...]
     correlated: tuple[tuple[str, str, float], ...]
     poorly_known: tuple[tuple[str, float], ...]
+    flat: tuple[FlatRate, ...]
     combinations: tuple[Combination, ...]
     advice: tuple[str, ...]
 
@@ -95,6 +128,7 @@ class Identifiability:
             f"{'one of them' if len(group) > 1 else 'it'}, or rely on the curves over time."
             for group in self.undetermined
         ]
+        said += [rate.sentence() for rate in self.flat]
         said += [
             f"{a} and {b} are nearly interchangeable (correlation {r:+.4f}): quote them together or through the curve over time."
             for a, b, r in self.correlated
@@ -125,6 +159,7 @@ def identifiability(
     *,
     covariance=None,
     t_ref: float | None = None,
+    at_bound=None,
 ) -> Identifiability:
     """Analyse the curvature of χ² at the optimum.
 
@@ -146,6 +181,8 @@ def identifiability(
         Of the parameters, for the errors; where it is NaN, and by default, the inverse curvature.
     t_ref : float, optional
         Time [s] at which a power law is compared with the constant beside it; 1 s, and of a result √(dt · t_max).
+    at_bound : array_like of bool, (n,), optional
+        Parameters that were fitted and ended at a bound.
 
     Returns
     -------
@@ -177,7 +214,7 @@ def identifiability(
                 "a result brings its own names, values and free parameters; expected nothing else."
             )
         result = hessian
-        hessian, names, values, free = _of_result(result)
+        hessian, names, values, free, at_bound = _of_result(result)
         n = len(names)
         noise = (
             (1.0 if result.sigma_source == "given" else result.reduced_chi_squared)
@@ -232,6 +269,17 @@ def identifiability(
     combinations = _combinations(
         hessian, names, values, free, noise, covariance, 1.0 if t_ref is None else t_ref
     )
+    own = np.isfinite(np.diag(covariance)) & np.isfinite(width) & (width > 0)
+    # What clustered error bars are to those of independent points, where both are known.
+    inflation = float(np.median(np.diag(covariance)[own] / width[own] ** 2)) if own.any() else noise
+    flat = _flat_rates(
+        tuple(names),
+        values,
+        free | (np.zeros(n, dtype=bool) if at_bound is None else np.asarray(at_bound, dtype=bool)),
+        hessian,
+        inflation,
+        1.0 if t_ref is None else t_ref,
+    )
     groups = [*undetermined, *((a, b) for a, b, _ in correlated)]
     groups += [c.names for c in combinations if c.error > _WEAK]
     return Identifiability(
@@ -240,17 +288,48 @@ def identifiability(
         tuple(undetermined),
         tuple(correlated),
         tuple(poor),
+        flat,
         combinations,
-        advice_on(groups, dict(zip(names, values.tolist(), strict=True))),
+        advice_on(
+            groups, dict(zip(names, values.tolist(), strict=True)), [(r.amplitude, r.offset) for r in flat]
+        ),
     )
 
 
+def _flat_rates(names, values, varies, hessian, variance: float, t_ref: float) -> tuple[FlatRate, ...]:
+    """Rates whose logarithmic slope at the reference time is within a few errors of zero.
+
+    The slope is known where amplitude, exponent and offset are not: near a constant rate they trade without end, and end at bounds, which
+    therefore do not count as knowledge here.
+    """
+    found, known = [], dict(zip(names, values.tolist(), strict=True))
+    spread = np.sqrt(variance) * determined_directions(hessian, varies & (np.diag(hessian) > 0)).spread
+    for offset, (amplitude, exponent) in _RATES.items():
+        group = [names.index(n) for n in (amplitude, exponent, offset) if n in known]
+        if len(group) < 3 or not varies[group].any() or (known[exponent] == 0 and not varies[group[1]]):
+            continue
+        p, constant = known[exponent], known[offset]
+        shape = t_ref**p
+        power = known[amplitude] * shape
+        total = power + constant
+        if total == 0:
+            continue
+        by_exponent = power / total * (1 + p * np.log(t_ref) * constant / total)
+        gradient = np.array([p * shape * constant / total**2, by_exponent, -p * power / total**2])
+        error = float(np.linalg.norm(gradient @ spread[group]))
+        slope = p * power / total
+        if abs(slope) < _FLAT * error < _FLAT * _STEEP:
+            found.append(FlatRate(amplitude, exponent, offset, float(slope), error))
+    return tuple(found)
+
+
 def _of_result(result):
-    """Hessian, names, values and free parameters of the physical block of a result."""
+    """Hessian, names, values, free parameters and those at a bound, of the physical block of a result."""
     names = tuple(result.physical_names)
     n = len(names)
-    held = np.asarray(result.fixed)[-n:] | np.array([bound != "" for bound in result.at_bound[-n:]])
-    return result.hessian, names, np.asarray(result.parameters)[-n:], ~held
+    at_bound = np.array([bound != "" for bound in result.at_bound[-n:]])
+    free = ~np.asarray(result.fixed)[-n:] & ~at_bound
+    return result.hessian, names, np.asarray(result.parameters)[-n:], free, at_bound
 
 
 def _combinations(hessian, names, values, free, noise, covariance, t_ref) -> tuple[Combination, ...]:

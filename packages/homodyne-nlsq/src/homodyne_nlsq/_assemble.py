@@ -13,6 +13,7 @@ from homodyne_nlsq._attempts import Outcome
 from homodyne_nlsq._config import NLSQConfig
 from homodyne_nlsq._curves import transport_curves
 from homodyne_nlsq._error_bars import error_bars, noise_of
+from homodyne_nlsq._flat_rates import with_free_shapes
 from homodyne_nlsq._problem import Problem
 from homodyne_nlsq._result import DeviceInfo, OptimizationResult
 from homodyne_nlsq._solve import Evaluation, Solution, rounding_of
@@ -90,7 +91,9 @@ def result_of(
         1.0 if np.isnan(noise.variance) else noise.variance,
         covariance=None if np.isnan(noise.variance) else _of_physical(chosen, layout.n_physical),
         t_ref=problem.model.t_middle,
+        at_bound=~fixed & (solution.held != 0),
     )
+    curves = with_free_shapes(curves, report.flat, problem, solution.at, fixed, free, dof, covariance_type)
     seen = is_seen(problem, solution.at, dof)
     gained = fit.cost < solution.first.fit.cost or problem.renews
     status = "converged" if solution.converged else "partial" if gained else "failed"

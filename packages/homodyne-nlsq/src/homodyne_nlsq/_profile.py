@@ -5,8 +5,8 @@ With χ²(v) the least χ² with the parameter held at v, the interval at level 
     χ²(v) - χ²_min  <=  noise · z_p²,     z_p the normal quantile (1 for 68.3 %, 1.96 for 95 %)
 
 (Venzon & Moolgavkar, Appl. Statist. 37 (1988) 87). It is not symmetric where χ² is not a parabola, and open where the data set no limit. Points of a map
-are correlated, so noise is the variance of a point times the squared ratio of the clustered error bar to that of independent points
-(the adjusted likelihood ratio of Kent, Biometrika 69 (1982) 19), unless the error bars of independent points were asked for.
+are correlated, so noise is the squared error bar over the inverse curvature of the cost (the adjusted likelihood ratio of Kent, Biometrika 69 (1982) 19): the
+variance of a point for independent ones.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 from scipy.special import ndtri
 
+from homodyne_model import invert_identifiable
 from homodyne_nlsq._problem import Problem
 from homodyne_nlsq._solve import Solution
 
@@ -98,11 +99,11 @@ class _Profile:
         self.bounds, self.fixed = bounds, fixed | (np.arange(len(fixed)) == k)
         self.options = options
         self.solve = partial(local_solver, problem, bounds=bounds, fixed=self.fixed, close=_CLOSE)
-        at = 2 * result.n_phi + k
-        ratio = result.error_ratio[at] if result.covariance_type == "robust" else 1.0
-        noise = 1.0 if result.sigma_source == "given" else solution.at.fit.cost / result.dof
-        self.noise = noise * (ratio**2 if np.isfinite(ratio) else 1.0)
-        error = result.uncertainties[at]
+        error = result.uncertainties[2 * result.n_phi + k]
+        # Squared error bar over the curvature of what is minimised: the variance of a point, and all that the error bar allows for beside it.
+        free = ~fixed & (solution.held == 0)
+        inverse = invert_identifiable(solution.at.fit.hessian, free)[k, k]
+        self.noise = error**2 / inverse if error > 0 else solution.at.fit.cost / result.dof
         value = solution.at.physical[k]
         self.value = value
         self.error = error if np.isfinite(error) else _FIRST_SHARE * abs(value) or 1.0
