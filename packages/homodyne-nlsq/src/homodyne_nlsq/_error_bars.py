@@ -9,6 +9,7 @@ from homodyne_model import (
     ClusterWindow,
     JointCovariance,
     clustered_meat,
+    compress,
     decay_frames,
     joint_covariance,
     joint_information,
@@ -75,14 +76,6 @@ class ErrorBars(NamedTuple):
     leverage: float
     window: np.ndarray
 
-    @property
-    def inflation(self) -> float:
-        """Variance of a contrast or offset over that of independent points: the median over the angles, at least 1."""
-        n = 2 * self.window.size
-        hessian, robust = (np.diag(c.determined)[:n] for c in (self.hessian, self.robust))
-        known = self.hessian.known[:n] & (hessian > 0)
-        return max(1.0, float(np.median(robust[known] / hessian[known]))) if known.any() else 1.0
-
 
 def error_bars(problem: Problem, at: Evaluation, free, noise: Noise) -> ErrorBars:
     """Both covariances at an estimate.
@@ -103,6 +96,11 @@ def error_bars(problem: Problem, at: Evaluation, free, noise: Noise) -> ErrorBar
     The curvature holds the weights of the angles and the penalty; the scores do not hold the penalty, which is no datum. Under a
     robust loss the scores and the leverage of a window are those of the weighted points, and the curvature is that of plain least squares times
     the mean slope of ψ. Clustered scores carry the noise themselves.
+
+    The leverage of a window is that in a fit with a contrast and an offset for every angle, whatever the basis: speckles make a map as a whole
+    fluctuate for longer than a window is, which individual scaling absorbs and a common one leaves in the residuals. On simulated speckles with one
+    contrast and offset (6 angles, 80 frames), D and shear rate in the middle were covered by 71 and 72 % of the 1-sigma intervals (dim) and
+    61 and 67 % (bright); with the leverage in the fit itself by 67, 66, 57 and 63 %.
     """
     weight, fit = problem.weight, at.fit
     weighted = with_angle_weights(noise.gram, weight)
@@ -118,7 +116,7 @@ def error_bars(problem: Problem, at: Evaluation, free, noise: Noise) -> ErrorBar
         by_frame * weight[:, None, None, None, None],
         fit.contrast,
         fit.offset,
-        joint_covariance(at.gram, fit, free, **choices).determined,
+        joint_covariance(at.gram, compress(at.gram, problem.scaling), free).determined,
         window,
     )
     robust = joint_covariance(weighted, curved, free, **choices, meat=scores.matrix / noise.slope**2)

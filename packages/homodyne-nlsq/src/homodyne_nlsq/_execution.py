@@ -11,7 +11,6 @@ from homodyne_nlsq._assemble import failed_result, is_seen, result_of
 from homodyne_nlsq._attempts import Attempts, Outcome
 from homodyne_nlsq._coarse import CoarseProblem
 from homodyne_nlsq._config import NLSQConfig
-from homodyne_nlsq._error_bars import error_bars, noise_of
 from homodyne_nlsq._frozen import HAND_OVER, counted_on, settle
 from homodyne_nlsq._guarded import Aborted, descend
 from homodyne_nlsq._held import HeldMaps
@@ -145,21 +144,20 @@ def _with_chosen_scaling(
     options,
 ) -> tuple[Problem, Solution]:
     """The basis of contrast and offset that the data ask for, and the solution with it."""
-    at, dof = solution.at, options["n_free_points"]
+    at = solution.at
     left = options["max_passes"] - solution.passes
     if left < 1:
         controller.record(
             f"per_angle_mode auto kept {problem.basis.mode}: the permitted passes were used up before it could decide."
         )
         return problem, solution
-    free = ~fixed & (solution.held == 0)
-    bars = error_bars(problem, at, free, noise_of(problem, at, dof))
+    # Points are taken for independent here: what frames in common do to the contrast and offset of a map as a whole is a difference between
+    # angles like any other, and scaling that leaves it out is less precise (measured: README of homodyne-degeneracy).
     basis = controller.choose_scaling(
         at.gram,
         problem.maps.data.n_points,
         bounds=problem.scaling,
-        free_physical=free,
-        inflation=bars.inflation,
+        free_physical=~fixed & (solution.held == 0),
     )
     if basis.mode == problem.basis.mode:
         return problem, solution

@@ -76,9 +76,9 @@ def profile_intervals(
     found = []
     for name in names:
         k = result.physical_names.index(name)
-        unit, held = result.units[2 * result.n_phi + k], fixed[k] or solution.held[k]
-        if held:
-            note = f"{name} was fixed or ended at a bound, so it has no profile."
+        unit = result.units[2 * result.n_phi + k]
+        if fixed[k]:
+            note = f"{name} was fixed, so it has no profile."
             found += [ProfileInterval(name, unit, level, np.nan, np.nan, note) for level in LEVELS]
             continue
         profile = _Profile(result, problem, solution, k, local_solver, bounds, fixed, options)
@@ -87,6 +87,17 @@ def profile_intervals(
             lower, upper = profile.limit(-1, z), profile.limit(1, z)
             found.append(ProfileInterval(name, unit, level, lower, upper, profile.note(lower, upper)))
     return tuple(found)
+
+
+def _noise(result, solution: Solution, free, k: int) -> float:
+    """What a squared deviation of one costs in χ²: squared error bar over the inverse curvature of what is minimised."""
+    errors = result.uncertainties[2 * result.n_phi :]
+    inverse = np.diag(invert_identifiable(solution.at.fit.hessian, free))
+    own = np.isfinite(errors) & np.isfinite(inverse) & (inverse > 0)
+    if own[k]:
+        return float(errors[k] ** 2 / inverse[k])
+    # At a bound or not determined: as for the others.
+    return float(np.median(errors[own] ** 2 / inverse[own])) if own.any() else result.chi_squared / result.dof
 
 
 class _Profile:
@@ -100,12 +111,9 @@ class _Profile:
         self.options = options
         self.solve = partial(local_solver, problem, bounds=bounds, fixed=self.fixed, close=_CLOSE)
         error = result.uncertainties[2 * result.n_phi + k]
-        # Squared error bar over the curvature of what is minimised: the variance of a point, and all that the error bar allows for beside it.
-        free = ~fixed & (solution.held == 0)
-        inverse = invert_identifiable(solution.at.fit.hessian, free)[k, k]
-        self.noise = error**2 / inverse if error > 0 else solution.at.fit.cost / result.dof
         value = solution.at.physical[k]
         self.value = value
+        self.noise = _noise(result, solution, ~fixed & (solution.held == 0), k)
         self.error = error if np.isfinite(error) else _FIRST_SHARE * abs(value) or 1.0
         self.known = {0.0: solution.at.physical}  # minima along the way, by their distance
         self.problems: list[str] = []
