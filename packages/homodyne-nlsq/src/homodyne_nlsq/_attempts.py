@@ -1,7 +1,7 @@
 """Start values, and the next ones where a fit cannot start or gets nowhere.
 
-1. The given start values, or those of the data. Where given ones end at a bound, in no optimum or without a decay, those of the data are
-   tried too, and the better ones count (``data_start``).
+1. The given start values, or those of the data. Where given ones end at a bound, in no optimum, without a decay or, with shear, in a
+   minimum of the averages that is not the lowest, those of the data are tried too, and the better ones count (``data_start``).
 2. The centre of the bounds (``bounds_reset``).
 3. The geometric mean of the bounds, the centre where a bound is not positive (``geometric_mean_reset``).
 
@@ -16,7 +16,7 @@ import numpy as np
 from homodyne_nlsq._coarse import CoarseProblem
 from homodyne_nlsq._config import NLSQConfig
 from homodyne_nlsq._solve import NotFiniteError, Progress, Solution
-from homodyne_nlsq._start import Start, start_from_data, start_from_given
+from homodyne_nlsq._start import Start, is_better_elsewhere, start_from_data, start_from_given
 
 _RESETS = ("bounds_reset", "geometric_mean_reset")
 _WORDS = {
@@ -138,6 +138,11 @@ class Attempts:
             self.coarse, known, self.fixed, self.bounds, seed=self.config.seed, progress=self.progress
         )
 
+    def _is_better_elsewhere(self, begin: Start) -> bool:
+        return is_better_elsewhere(
+            self.coarse, begin, self.fixed, self.bounds, seed=self.config.seed, progress=self.progress
+        )
+
     def _first(self, given) -> Outcome:
         nothing_known = np.where(self.fixed, given, np.nan)
         if not np.isfinite(given).all():
@@ -147,7 +152,7 @@ class Attempts:
         else:
             begin = self._refined(given)
             given_matter = not self.fixed.all()
-            if not begin.inside and given_matter:
+            if given_matter and (not begin.inside or self._is_better_elsewhere(begin)):
                 own = self._data_start(nothing_known)
                 if own.cost < begin.cost:
                     return self._better(own, self.descend(own.physical))
@@ -164,5 +169,5 @@ class Attempts:
 
     @staticmethod
     def _better(own: Start, solution: Solution) -> Outcome:
-        said = "The given start values did not lead to an optimum inside the bounds; start values from the data led to a better one."
+        said = "The given start values did not lead to the best optimum inside the bounds; start values from the data led to a better one."
         return Outcome(own.physical, solution, ("data_start",), (said,))

@@ -12,6 +12,8 @@ from homodyne_nlsq._solve import Progress, solve
 
 _CANDIDATES = 4096
 _REFINED = 16
+# The same for a look whether given start values led to the wrong minimum.
+_LOOKED_AT, _LOOKS = 1024, 6
 # Candidates beside the best one that must meet there.
 _AGREED = 2
 _PASSES = 400
@@ -63,6 +65,27 @@ def start_from_given(
     return _refined(coarse, given, fixed, bounds, progress)
 
 
+def is_better_elsewhere(
+    coarse: CoarseProblem,
+    found: Start,
+    fixed,
+    bounds,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+) -> bool:
+    """Whether the averages have a lower minimum than the one that given start values led to.
+
+    The direction of the flow has minima of its own, across the flow above all, where contrasts and rates make up for it. A short look at the
+    best of a few candidates tells; without shear there is nothing to look for.
+    """
+    if not coarse.model.sheared or fixed.all():
+        return False
+    candidates, chosen = _ranked(coarse, np.where(fixed, found.physical, np.nan), bounds, seed, _LOOKED_AT)
+    begun = [_refined(coarse, candidates[k], fixed, bounds, progress, _FIRST_PASSES) for k in chosen[:_LOOKS]]
+    return min(start.cost for start in begun) < found.cost * (1 - _SAME)
+
+
 def start_from_data(
     coarse: CoarseProblem, known, fixed, bounds, *, seed: int, progress: Progress | None = None
 ) -> Start:
@@ -83,16 +106,10 @@ def start_from_data(
     progress : callable, optional
         Called after every evaluation.
     """
-    is_known = np.isfinite(known)
-    candidates = np.clip(_candidates(coarse.model, seed), *drawn_in(bounds, 1e-3).T)
-    candidates[:, is_known] = known[is_known]
-    cost = coarse.costs(candidates)
-    held = fixed | is_known
-    begun = [
-        _refined(coarse, candidates[k], held, bounds, progress, _FIRST_PASSES)
-        for k in _distinct(candidates, cost)
-    ]
-    best = Start(candidates[int(np.argmin(cost))], np.inf, False)
+    candidates, chosen = _ranked(coarse, known, bounds, seed, _CANDIDATES)
+    held = fixed | np.isfinite(known)
+    begun = [_refined(coarse, candidates[k], held, bounds, progress, _FIRST_PASSES) for k in chosen]
+    best = Start(candidates[chosen[0]], np.inf, False)
     agreed = 0
     for begin in sorted(begun, key=lambda start: start.cost):
         found = begin if begin.inside else _refined(coarse, begin.physical, held, bounds, progress)
@@ -104,6 +121,14 @@ def start_from_data(
         if agreed == _AGREED:
             break  # so many candidates met at the best optimum so far, away from all bounds
     return best
+
+
+def _ranked(coarse: CoarseProblem, known, bounds, seed: int, n: int) -> tuple[np.ndarray, list[int]]:
+    """Candidates inside the bounds, and which of them are worth a start, the best first."""
+    is_known = np.isfinite(known)
+    candidates = np.clip(_candidates(coarse.model, seed, n), *drawn_in(bounds, 1e-3).T)
+    candidates[:, is_known] = known[is_known]
+    return candidates, _distinct(candidates, coarse.costs(candidates))
 
 
 def _refined(coarse: CoarseProblem, start, held, bounds, progress, max_passes: int = _PASSES) -> Start:
@@ -123,13 +148,13 @@ def _refined(coarse: CoarseProblem, start, held, bounds, progress, max_passes: i
     return Start(physical, found.at.fit.cost, found.converged and not found.held.any())
 
 
-def _candidates(model, seed: int) -> np.ndarray:
+def _candidates(model, seed: int, count: int) -> np.ndarray:
     """Physical parameters spread over what the map can resolve, (n_candidates, n_physical).
 
     Decay times from a third of a frame to 30 windows, shear phases over the window from 0.1 to 100, any direction.
     """
     n = model.n_physical
-    points = qmc.Sobol(n, seed=seed).random(_CANDIDATES)
+    points = qmc.Sobol(n, seed=seed).random(count)
     window = model.t[-1] - model.t[0]
     block = RateCoordinates(model.t_middle)
 
