@@ -56,6 +56,18 @@ def test_constant_shear_is_named():
     assert abs(score(found, curve, true, found.t_mid)) < 4
 
 
+def test_a_shear_rate_of_the_other_sign_is_said():
+    truth = CASES["beta = 0"][0]
+    held = {"gamma_dot_t0": 1e-6, "beta": 0.0}
+    settings = {"fixed": held, "initial": {"gamma_dot_t_offset": -2e-4}}
+    found = fit(truth, 0, **settings)
+    said = [w for w in found.warnings if "negative throughout" in w]
+    assert len(said) == (found.physical["gamma_dot_t_offset"] < 0)
+    mirrored = fit(truth, 0, fixed=held, bounds={"gamma_dot_t_offset": (-1e-2, -1e-5)})
+    assert any("C2 is the same for a rate and its negative" in w for w in mirrored.warnings)
+    assert mirrored.chi_squared == pytest.approx(found.chi_squared, rel=1e-6)
+
+
 def test_a_rate_that_depends_on_age_is_not_called_constant():
     found = fit(colloid(3, 100), 1)
     assert found.identifiability.flat == ()

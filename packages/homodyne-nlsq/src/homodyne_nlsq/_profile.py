@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from homodyne_model import invert_identifiable
@@ -20,11 +21,12 @@ from homodyne_nlsq._problem import Problem
 from homodyne_nlsq._solve import Solution
 
 LEVELS = (0.683, 0.95)
-# Error of z that ends the search for a limit.
+# Fall of χ², in units of the noise, that is more than the minima along the way are uncertain by.
 _Z_TOLERANCE = 0.005
-_TRIALS = 16
-# Largest factor by which a search goes farther out at once.
-_EXPANSION = 4.0
+# Factors by which a search for a limit goes farther out at once, and how often.
+_BEYOND, _EXPANSION, _EXPANSIONS = 1.1, 4.0, 30
+# Share of its distance to which a limit is found.
+_CLOSE_TO_LIMIT = 1e-3
 # An error bar that is not known is taken to be this share of the value, to begin with.
 _FIRST_SHARE = 0.3
 # Distance from the optimum [standard errors] of the minima along the way: 1e-2 changes z by 5e-5.
@@ -116,10 +118,13 @@ class _Profile:
         self.noise = _noise(result, solution, ~fixed & (solution.held == 0), k)
         self.error = error if np.isfinite(error) else _FIRST_SHARE * abs(value) or 1.0
         self.known = {0.0: solution.at.physical}  # minima along the way, by their distance
+        self.roots = {0.0: 0.0}
         self.problems: list[str] = []
 
     def root(self, away: float) -> float:
         """Signed distance in units of the noise's deviation: √((χ² - χ²_min) / noise)."""
+        if away in self.roots:
+            return self.roots[away]
         nearest = min(self.known, key=lambda other: abs(other - away))
         start = self.known[nearest].copy()
         start[self.k] = self.value + away
@@ -130,30 +135,31 @@ class _Profile:
         gained = found.at.fit.cost - self.best.at.fit.cost
         if gained < -_Z_TOLERANCE * self.noise:
             self._say("a smaller χ² was found along the way, so the fit is not at the best minimum")
-        return float(np.sqrt(max(gained, 0.0) / self.noise))
+        self.roots[away] = float(np.sqrt(max(gained, 0.0) / self.noise))
+        return self.roots[away]
 
     def limit(self, side: int, z: float) -> float:
         """Where the root reaches z on one side; infinite if it does not within the bounds."""
         low, high = self.bounds[self.k]
         farthest = (high - self.value) if side > 0 else (self.value - low)
-        inside, outside, trial = 0.0, np.inf, min(z * self.error, farthest)
-        for _ in range(_TRIALS):
+        inside, trial = 0.0, min(z * self.error, farthest)
+        for _ in range(_EXPANSIONS):
             r = self.root(side * trial)
-            if abs(r - z) < _Z_TOLERANCE * max(z, 1):
-                return float(self.value + side * trial)
-            if r < z:
-                inside = trial
-                if trial >= farthest:
-                    return side * np.inf
-            else:
-                outside = trial
-            # Nearly a straight line through the optimum; halves where that leads astray.
-            trial = trial * min(z / r, _EXPANSION) if r > 0 else trial * _EXPANSION
-            if not inside < trial < outside:
-                trial = (inside + outside) / 2 if np.isfinite(outside) else inside * _EXPANSION
-            trial = min(trial, farthest)
-        self._say("the search for a limit ended before it was met exactly" if np.isfinite(outside) else "")
-        return float(self.value + side * outside)
+            if r >= z:
+                break
+            if trial >= farthest:
+                return side * np.inf
+            inside = trial
+            # Nearly a straight line through the optimum, so a little farther than where it would meet z.
+            trial = min(
+                trial * float(np.clip(_BEYOND * z / r if r > 0 else np.inf, _BEYOND, _EXPANSION)), farthest
+            )
+        else:
+            return side * np.inf
+        away = brentq(
+            lambda distance: self.root(side * distance) - z, inside, trial, xtol=_CLOSE_TO_LIMIT * trial
+        )
+        return float(self.value + side * away)
 
     def note(self, lower: float, upper: float) -> str:
         """What is to be said of an interval."""

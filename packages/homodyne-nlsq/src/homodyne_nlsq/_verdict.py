@@ -94,6 +94,10 @@ def sentences(
             said.append(
                 f"The fitted D(t) is negative, down to {curve.value.min():.4g} {curve.unit} at t = {at:.4g} s: not physical."
             )
+        if curve is not None and label == "shear rate" and (curve.value < 0).all():
+            said.append(
+                "The shear rate came out negative throughout. C2 is the same for a rate and its negative, so only its size is measured."
+            )
     said += report.sentences()
     if covariance_type == "robust" and leverage > _LEVERAGE:
         said.append(
