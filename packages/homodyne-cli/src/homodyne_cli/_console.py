@@ -115,9 +115,10 @@ class ProgressLine:
     def fit(self, stage: str, iteration: int, chi_squared: float, message: str) -> None:
         """Progress of a fit, with the signature that `homodyne_nlsq.fit_nlsq_jax` calls."""
         more = f", {message}" if message else ""
-        # Only the fit itself goes through all the data.
-        what = "pass" if stage == "fit" else f"{stage}, iteration"
-        self.detail(f"{what} {iteration}, χ² {chi_squared:.6g}{more}")
+        # Only the fit itself goes through all the data again and again.
+        known = {"fit": f"pass {iteration}", "error bars": "error bars"}
+        what = known.get(stage, f"{stage}, iteration {iteration}")
+        self.detail(f"{what}, χ² {chi_squared:.6g}{more}")
 
     def _show(self, sentence: str, *, now: bool) -> None:
         if self._live is not None:

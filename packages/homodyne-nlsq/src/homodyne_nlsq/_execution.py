@@ -98,6 +98,9 @@ def fit_held(
                 problem, solution, local_solver, controller, bounds, fixed, options
             )
             options["n_free_points"] = _degrees_of_freedom(problem, fixed)
+    if progress is not None:
+        # Scores by frames take as long as a few passes.
+        progress("error bars", solution.passes, solution.at.fit.cost, "")
     result = result_of(
         problem, controller, solution, outcome, config, fixed, options["n_free_points"], adapter
     )
