@@ -18,6 +18,7 @@ from homodyne_model import joint_covariance
 from homodyne_model.testing import colloid, rheometer_flow
 from homodyne_nlsq import NLSQAdapter, NLSQConfig, fit_nlsq_jax
 from homodyne_nlsq._curve_fit import Variables, fitted_model, points_of, solve_by_curve_fit
+from homodyne_nlsq._execution import controller_of
 from homodyne_nlsq._held import WholeMaps
 from homodyne_nlsq._problem import Problem
 from homodyne_nlsq._solve import solve
@@ -64,7 +65,7 @@ def posed(truth, *, seed=1, maps=None, sigma=SIGMA, start=None, settings=None, *
     fixed = np.array([name in config.fixed for name in names])
     start = truth.physical * np.linspace(1.2, 0.9, len(names)) if start is None else start
     start = np.where(fixed, [config.fixed.get(name, 0.0) for name in names], np.clip(start, *bounds.T))
-    problem = Problem.of(WholeMaps(data), config)
+    problem = Problem.of(WholeMaps(data), config, controller_of(config, data.phi))
     dof = data.n_points - 2 * model.n_phi - len(names)
     keywords = {"n_free_points": dof, "max_passes": 200}
     return SimpleNamespace(
@@ -277,6 +278,7 @@ import jax, numpy as np
 from homodyne_data import TwoTimeData
 from homodyne_model.testing import colloid
 from homodyne_nlsq import NLSQAdapter, NLSQConfig, fit_nlsq_jax
+from homodyne_nlsq._execution import controller_of
 from homodyne_nlsq._curve_fit import solve_by_curve_fit
 from homodyne_nlsq._held import WholeMaps
 from homodyne_nlsq._problem import Problem
@@ -308,7 +310,7 @@ def state():
 truth = colloid(3, 30)
 with jax.enable_x64(True):
     data = TwoTimeData(truth.noisy_maps(0.005, seed=1), truth.model.phi, truth.model.t, truth.model.q, sigma=0.005)
-    problem = Problem.of(WholeMaps(data), config := NLSQConfig())
+    problem = Problem.of(WholeMaps(data), config := NLSQConfig(), controller_of(config, data.phi))
     arguments = (problem, [truth.physical * 1.1], config.physical_bounds(), np.zeros(3, dtype=bool))
     problem.gram(truth.physical)
 before = state()

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from homodyne_degeneracy import AntiDegeneracyController, DegeneracyConfig
+from homodyne_degeneracy import AntiDegeneracyController
 from homodyne_nlsq._assemble import failed_result, is_seen, result_of
 from homodyne_nlsq._attempts import Attempts, Outcome
 from homodyne_nlsq._coarse import CoarseProblem
@@ -50,12 +50,7 @@ def fit_held(
         Improve start values by L-BFGS on the averages first, and limit the passes, as `HybridStreamingConfig` says.
     """
     given, fixed, bounds = start_and_box(config)
-    controller = AntiDegeneracyController(
-        _layers(config),
-        analysis_mode=config.analysis_mode,
-        phi=maps.data.phi,
-        per_angle_scaling=config.per_angle_scaling,
-    )
+    controller = controller_of(config, maps.data.phi)
     problem = Problem.of(maps, config, controller)
     streaming = config.hybrid_streaming
     most = config.max_iterations
@@ -112,12 +107,15 @@ def fit_held(
     return result
 
 
-def _layers(config: NLSQConfig) -> DegeneracyConfig:
+def controller_of(config: NLSQConfig, phi) -> AntiDegeneracyController:
+    """The anti-degeneracy system for a fit of maps at some angles [deg]."""
     layers = config.anti_degeneracy
     if config.engine == "nlsq":
         # Coefficients of a series have no box of their own, which is what the full Jacobian's solver takes.
         layers = replace(layers, fourier_auto_threshold=2**31)
-    return layers
+    return AntiDegeneracyController(
+        layers, analysis_mode=config.analysis_mode, phi=phi, per_angle_scaling=config.per_angle_scaling
+    )
 
 
 def _degrees_of_freedom(problem: Problem, fixed) -> int:
