@@ -77,13 +77,20 @@ def is_better_elsewhere(
     """Whether the averages have a lower minimum than the one that given start values led to.
 
     The direction of the flow has minima of its own, across the flow above all, where contrasts and rates make up for it. A short look at the
-    best of a few candidates tells; without shear there is nothing to look for.
+    best of a few candidates tells, a shorter one where they come to the same minimum; without shear there is nothing to look for.
     """
     if not coarse.model.sheared or fixed.all():
         return False
     candidates, chosen = _ranked(coarse, np.where(fixed, found.physical, np.nan), bounds, seed, _LOOKED_AT)
-    begun = [_refined(coarse, candidates[k], fixed, bounds, progress, _FIRST_PASSES) for k in chosen[:_LOOKS]]
-    return min(start.cost for start in begun) < found.cost * (1 - _SAME)
+    agreed = 0
+    for k in chosen[:_LOOKS]:
+        begun = _refined(coarse, candidates[k], fixed, bounds, progress, _FIRST_PASSES)
+        if begun.cost < found.cost * (1 - _SAME):
+            return True
+        agreed += begun.inside and begun.cost <= found.cost * (1 + _SAME)
+        if agreed == _AGREED:
+            break
+    return False
 
 
 def start_from_data(
