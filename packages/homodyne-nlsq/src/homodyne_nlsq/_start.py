@@ -13,7 +13,7 @@ from homodyne_nlsq._solve import Progress, solve
 _CANDIDATES = 4096
 _REFINED = 16
 # The same for a look whether given start values led to the wrong minimum.
-_LOOKED_AT, _LOOKS = 1024, 6
+_LOOKED_AT, _LOOKS, _FEW_LOOKS, _NEAR = 1024, 6, 2, 1.1
 # Candidates beside the best one that must meet there.
 _AGREED = 2
 _PASSES = 400
@@ -82,13 +82,15 @@ def is_better_elsewhere(
     if not coarse.model.sheared or fixed.all():
         return False
     candidates, chosen = _ranked(coarse, np.where(fixed, found.physical, np.nan), bounds, seed, _LOOKED_AT)
-    agreed = 0
-    for k in chosen[:_LOOKS]:
+    agreed, near = 0, False
+    for looks, k in enumerate(chosen[:_LOOKS], 1):
         begun = _refined(coarse, candidates[k], fixed, bounds, progress, _FIRST_PASSES)
         if begun.cost < found.cost * (1 - _SAME):
             return True
         agreed += begun.inside and begun.cost <= found.cost * (1 + _SAME)
-        if agreed == _AGREED:
+        near |= begun.cost < found.cost * _NEAR
+        # Where nothing comes near, a wrong minimum would be far off, and the best candidates would be below it.
+        if agreed == _AGREED or (looks == _FEW_LOOKS and not near):
             break
     return False
 
