@@ -227,7 +227,8 @@ def test_progress_is_told(rest):
     told = []
     fit = fit_nlsq_jax(rest.data, progress=lambda *args: told.append(args))
     stages = [stage for stage, *_ in told]
-    assert set(stages) == {"start values", "fit"}
+    assert set(stages) == {"start values", "fit", "error bars"}
+    assert stages[-1] == "error bars"
     assert stages.index("fit") > 0
     final = [args for args in told if args[0] == "fit"]
     assert [passes for _, passes, _, _ in final] == list(range(1, fit.iterations + 1))
