@@ -140,3 +140,13 @@ def test_an_interval_that_the_data_leave_open(as_data):
     assert np.isinf([two.lower, two.upper]).any()
     assert "the data set no limit" in two.note
     assert json.loads(found.to_json())["profile_likelihood"][1]["note"] == two.note
+
+
+def test_a_fit_that_did_not_converge_has_no_profile_and_says_so(rest):
+    stopped = fit_nlsq_jax(
+        rest.data,
+        {"max_iterations": 1, "initial": {"D0": 2e4, "alpha": 0.2, "D_offset": 0.0}, "profile": ["D0"]},
+    )
+    assert not stopped.success
+    assert stopped.profiles == ()
+    assert any("No profile-likelihood intervals were computed" in w for w in stopped.warnings)

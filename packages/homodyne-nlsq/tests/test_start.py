@@ -235,3 +235,10 @@ def test_a_minimum_across_the_flow_is_left():
     assert found.device_info.recovery_actions == ("data_start",)
     assert found.chi_squared == pytest.approx(best.chi_squared, rel=1e-9)
     assert abs(found.physical["phi0"] - 2.0) < 10
+
+
+def test_candidates_without_a_cost_end_in_words_and_not_in_an_error(rest, monkeypatch):
+    monkeypatch.setattr(
+        "homodyne_nlsq._coarse.CoarseProblem.costs", lambda self, candidates: np.full(len(candidates), np.inf)
+    )
+    assert fit_nlsq_jax(rest.data).message

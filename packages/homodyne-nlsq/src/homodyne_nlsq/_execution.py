@@ -99,7 +99,10 @@ def fit_held(
     result = result_of(
         problem, controller, solution, outcome, config, fixed, options["n_free_points"], adapter
     )
-    if config.profile and result.success:
+    if config.profile and not result.success:
+        said = "No profile-likelihood intervals were computed, as the fit did not converge."
+        return replace(result, warnings=(*result.warnings, said))
+    if config.profile:
         intervals = profile_intervals(
             result, problem, solution, config.profile, local_solver, bounds, fixed, options
         )

@@ -108,7 +108,7 @@ class _Profile:
     def __init__(
         self, result, problem: Problem, solution: Solution, k: int, local_solver, bounds, fixed, options
     ) -> None:
-        self.name, self.problem, self.best, self.k = result.physical_names[k], problem, solution, k
+        self.name, self.best, self.k = result.physical_names[k], solution, k
         self.bounds, self.fixed = bounds, fixed | (np.arange(len(fixed)) == k)
         self.options = options
         self.solve = partial(local_solver, problem, bounds=bounds, fixed=self.fixed, close=_CLOSE)

@@ -137,7 +137,8 @@ def _ranked(coarse: CoarseProblem, known, bounds, seed: int, n: int) -> tuple[np
     is_known = np.isfinite(known)
     candidates = np.clip(_candidates(coarse.model, seed, n), *drawn_in(bounds, 1e-3).T)
     candidates[:, is_known] = known[is_known]
-    return candidates, _distinct(candidates, coarse.costs(candidates))
+    # Where no candidate has a cost, one is as good as the other, and the descent says what is wrong.
+    return candidates, _distinct(candidates, coarse.costs(candidates)) or [0]
 
 
 def _refined(coarse: CoarseProblem, start, held, bounds, progress, max_passes: int = _PASSES) -> Start:
