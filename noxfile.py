@@ -49,6 +49,13 @@ def with_siblings(*dists: str) -> list[str]:
     return sorted(found)
 
 
+def optional_siblings(dist: str) -> list[str]:
+    """Names of distributions from this repository that the extras of a distribution bring."""
+    extras = PROJECTS[dist]["project"].get("optional-dependencies", {}).values()
+    named = (re.match(r"[\w.-]+", requirement)[0] for extra in extras for requirement in extra)
+    return [name for name in named if name in PROJECTS]
+
+
 def folder(dist: str) -> Path:
     """Folder of a distribution."""
     return ROOT / "packages" / dist
@@ -83,8 +90,8 @@ def imports(session: nox.Session) -> None:
 @nox.session
 @every_tested_distribution
 def tests(session: nox.Session, dist: str) -> None:
-    """Test one distribution with only its own dependencies: its suite and the examples of its docstrings."""
-    install_editable(session, dist, groups=("test",))
+    """Test one distribution with its own dependencies and the siblings of its extras: its suite and the examples of its docstrings."""
+    install_editable(session, dist, *optional_siblings(dist), groups=("test",))
     session.run(
         "pytest",
         "--doctest-modules",

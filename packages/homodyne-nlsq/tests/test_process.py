@@ -6,7 +6,7 @@ import sys
 from homodyne_nlsq import fit_nlsq_jax
 
 SCRIPT = """
-import os, logging, warnings
+import os, sys, logging, warnings
 warnings.simplefilter("error")
 environment, handlers = dict(os.environ), list(logging.root.handlers)
 import jax
@@ -30,6 +30,7 @@ try:
 except ValueError:
     pass
 assert {name: getattr(jax.config, name) for name in before} == before
+assert "homodyne_global" not in sys.modules
 assert dict(os.environ) == environment and list(logging.root.handlers) == handlers
 print(repr(fit.chi_squared), fit.quality_flag)
 """

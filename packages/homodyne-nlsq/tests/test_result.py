@@ -166,7 +166,7 @@ def test_json_is_strict_and_complete(fit, bounded):
     for result in (fit, bounded):
         document = json.loads(result.to_json(), parse_constant=reject)
         assert document["schema"] == "homodyne-nlsq-result"
-        assert document["schema_version"] == 2
+        assert document["schema_version"] == 3
         assert document["chi_squared"] == result.chi_squared
         assert document["dof"] == result.dof
         assert document["convergence_status"] == result.convergence_status

@@ -6,9 +6,10 @@ from homodyne_nlsq._adapter import NLSQAdapter
 from homodyne_nlsq._config import HybridStreamingConfig, NLSQConfig, RecoveryConfig
 from homodyne_nlsq._curves import Curve
 from homodyne_nlsq._executors import LargeDatasetExecutor, StandardExecutor, StreamingExecutor
-from homodyne_nlsq._fit import fit_nlsq_jax
+from homodyne_nlsq._fit import fit_nlsq_cmaes, fit_nlsq_jax, fit_nlsq_multistart
 from homodyne_nlsq._profile import ProfileInterval
 from homodyne_nlsq._result import DeviceInfo, OptimizationResult
+from homodyne_nlsq._search_record import GlobalSearch, SearchMinimum, SearchRun
 from homodyne_nlsq._wrapper import NLSQWrapper
 from homodyne_nlsq.errors import CurveFitError, FitInputError
 
@@ -18,6 +19,7 @@ __all__ = [
     "CurveFitError",
     "DeviceInfo",
     "FitInputError",
+    "GlobalSearch",
     "HybridStreamingConfig",
     "LargeDatasetExecutor",
     "NLSQAdapter",
@@ -26,8 +28,12 @@ __all__ = [
     "OptimizationResult",
     "ProfileInterval",
     "RecoveryConfig",
+    "SearchMinimum",
+    "SearchRun",
     "StandardExecutor",
     "StreamingExecutor",
     "__version__",
+    "fit_nlsq_cmaes",
     "fit_nlsq_jax",
+    "fit_nlsq_multistart",
 ]

@@ -1,6 +1,7 @@
 """The fit by the library nlsq, and by our own solver where that fails."""
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import replace
 
 from homodyne_nlsq._config import NLSQConfig
@@ -23,7 +24,12 @@ class NLSQAdapter:
         self._executor = StandardExecutor("nlsq")
 
     def fit(
-        self, data, config: NLSQConfig | Mapping | None = None, *, progress: Progress | None = None
+        self,
+        data,
+        config: NLSQConfig | Mapping | None = None,
+        *,
+        progress: Progress | None = None,
+        executor: Executor | None = None,
     ) -> OptimizationResult:
         """Fit the scattering model to two-time maps.
 
@@ -35,6 +41,8 @@ class NLSQAdapter:
             Settings.
         progress : callable, optional
             Called as ``progress(stage, passes, chi_squared, message)`` after every pass over the data.
+        executor : concurrent.futures.Executor, optional
+            Where multistart computes its fits of averages.
 
         Returns
         -------
@@ -49,14 +57,16 @@ class NLSQAdapter:
         data, config = as_data(data), as_config(config)
         check_together(data, config)
         try:
-            result = self._executor.fit(data, config, progress=progress)
+            result = self._executor.fit(data, config, progress=progress, executor=executor)
         except (ImportError, CurveFitError, FitInputError, MemoryError) as error:
             reason = str(error)
         else:
             if result.convergence_status != "failed":
                 return result
             reason = result.message
-        instead = NLSQWrapper().fit(data, replace(config, engine="structured"), progress=progress)
+        instead = NLSQWrapper().fit(
+            data, replace(config, engine="structured"), progress=progress, executor=executor
+        )
         return replace(
             instead,
             warnings=(f"The fit by nlsq failed, and our own solver took over: {reason}", *instead.warnings),

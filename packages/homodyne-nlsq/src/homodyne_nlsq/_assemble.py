@@ -16,6 +16,7 @@ from homodyne_nlsq._error_bars import error_bars, noise_of
 from homodyne_nlsq._flat_rates import with_free_shapes
 from homodyne_nlsq._problem import Problem
 from homodyne_nlsq._result import DeviceInfo, OptimizationResult
+from homodyne_nlsq._search_record import GlobalSearch
 from homodyne_nlsq._solve import Evaluation, Solution, rounding_of
 from homodyne_nlsq._verdict import decay_is_seen, quality_of, sentences
 
@@ -46,6 +47,7 @@ def result_of(
     fixed,
     dof: int,
     adapter: str,
+    search: GlobalSearch | None,
 ) -> OptimizationResult:
     """The result of a fit that ended somewhere.
 
@@ -64,6 +66,8 @@ def result_of(
     dof : int
     adapter : str
         What solved it.
+    search : GlobalSearch or None
+        What was searched before.
     """
     data = problem.maps.data
     layout = ParameterLayout(config.analysis_mode, data.n_phi)
@@ -123,6 +127,7 @@ def result_of(
     if not solution.converged and solution.interruption is None and np.isfinite(solution.distance):
         message += f" The optimum is estimated to be {solution.distance:.2g} standard errors away; try other start values or more iterations."
     quoted = chosen.quoted()
+    undecided = () if search is None else search.undecided
     return OptimizationResult(
         parameters=parameters,
         uncertainties=np.sqrt(np.diag(quoted)),
@@ -145,7 +150,7 @@ def result_of(
             reduced,
             at_bound=any(at_bound),
             seen=seen,
-            determined=not report.undetermined,
+            determined=not report.undetermined and not undecided,
         ),
         distance=solution.distance,
         diffusion=curves[0],
@@ -153,8 +158,9 @@ def result_of(
         hessian=plain.hessian,
         identifiability=report,
         cluster_window=bars.window * problem.model.dt,
-        warnings=(*outcome.sentences, *controller.warnings, *warnings),
+        warnings=(*outcome.sentences, *undecided, *controller.warnings, *warnings),
         covariance_type=covariance_type,
+        search=search,
         **_described(problem, controller, outcome, config, adapter),
     )
 
@@ -202,6 +208,7 @@ def failed_result(
         cluster_window=np.full(problem.model.n_phi, np.nan),
         warnings=outcome.sentences,
         covariance_type=config.covariance_type,
+        search=None,
         **_described(problem, controller, outcome, config, adapter),
     )
 

@@ -18,6 +18,8 @@ from homodyne_nlsq._config import NLSQConfig
 from homodyne_nlsq._solve import NotFiniteError, Progress, Solution
 from homodyne_nlsq._start import Start, is_better_elsewhere, start_from_data, start_from_given
 
+# Relative difference of χ² that is no improvement but rounding.
+_SAME = 1e-9
 _RESETS = ("bounds_reset", "geometric_mean_reset")
 _WORDS = {
     "bounds_reset": "the centre of the bounds",
@@ -67,6 +69,8 @@ class Attempts:
     warm_up : callable
         Improves start values on the averages before they are refined.
     progress : callable, optional
+    source : str
+        Where the start values are from, for sentences.
     """
 
     coarse: CoarseProblem
@@ -77,6 +81,7 @@ class Attempts:
     is_seen: Callable[[Solution], bool]
     warm_up: Callable[[np.ndarray], np.ndarray]
     progress: Progress | None
+    source: str
 
     def run(self, given) -> Outcome:
         """The first attempt that does not fail; start values that are NaN come from the data."""
@@ -163,11 +168,10 @@ class Attempts:
             return Outcome(start, first, (), ())
         own = self._data_start(nothing_known)
         second = self.descend(own.physical)
-        if second.at.fit.cost < first.at.fit.cost:
+        if second.at.fit.cost < first.at.fit.cost * (1 - _SAME):
             return self._better(own, second)
         return Outcome(start, first, ("data_start_no_better",), ())
 
-    @staticmethod
-    def _better(own: Start, solution: Solution) -> Outcome:
-        said = "The given start values did not lead to the best optimum inside the bounds; start values from the data led to a better one."
+    def _better(self, own: Start, solution: Solution) -> Outcome:
+        said = f"{self.source} did not lead to the best optimum inside the bounds; start values from the data led to a better one."
         return Outcome(own.physical, solution, ("data_start",), (said,))

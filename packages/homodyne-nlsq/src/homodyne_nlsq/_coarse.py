@@ -90,6 +90,12 @@ class CoarseProblem:
         """The compressed problem of Gram matrices."""
         return compress(gram, self.scaling, basis=self.columns)
 
+    def predicted(self, physical) -> np.ndarray:
+        """Averages that the model predicts with the best contrast and offset, (n_phi, n_bins)."""
+        fit = self.compress(self.gram(physical))
+        f = np.asarray(_squared_g1(self.model, jnp.asarray(physical), self.later, self.earlier))
+        return fit.contrast[:, None] * f + fit.offset[:, None]
+
     def costs(self, candidates) -> np.ndarray:
         """χ² of many sets of physical parameters (n_candidates, n_physical), contrast and offset solved for; inf where not finite.
 
@@ -160,13 +166,16 @@ def _averaged(c2, weights, bin_: _Bin) -> np.ndarray:
 
 
 def _between(model: TwoTimeModel, later, earlier, integral):
-    """Difference of a cumulative integral (..., n_t) between frames that need not be whole."""
-    frames = jnp.arange(model.n_t, dtype=integral.dtype)
-    at = jnp.vectorize(
-        lambda values: jnp.interp(later, frames, values) - jnp.interp(earlier, frames, values),
-        signature="(t)->(n,b)",
-    )
-    return at(integral)
+    """Difference of a cumulative integral (..., n_t) between frames that need not be whole, linear from frame to frame."""
+
+    def at(frames):
+        before = jnp.clip(jnp.floor(frames), 0, model.n_t - 2)
+        k = before.astype(int)
+        low, high = integral[..., k], integral[..., k + 1]
+        share = jnp.clip(frames - before, 0, 1)
+        return low + share[(None,) * (integral.ndim - 1)] * (high - low)
+
+    return at(later) - at(earlier)
 
 
 def _squared_g1(model: TwoTimeModel, physical, later, earlier):
@@ -222,4 +231,4 @@ def _costs(model, candidates, later, earlier, c2, weights, contrast_box, common_
         contrast = jnp.clip(covariation / jnp.where(spread > 0, spread, 1), low, high)
         return (yy - y1 * y1 / one - 2 * contrast * covariation + contrast**2 * spread).sum()
 
-    return jax.lax.map(cost, candidates, batch_size=64)
+    return jax.lax.map(cost, candidates, batch_size=16)

@@ -3,13 +3,18 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from homodyne_degeneracy import DegeneracyConfig
 from homodyne_model import PARAMETERS, QUADRATURES, SHEAR_KERNELS, AnalysisMode, ParameterLayout
 from homodyne_nlsq._loss import LOSSES
+from homodyne_nlsq._search_settings import search_settings
 from homodyne_nlsq.errors import FitInputError
+
+if TYPE_CHECKING:
+    from homodyne_global import CMAESWrapperConfig, MultiStartConfig
 
 COVARIANCE_TYPES = ("robust", "hessian")
 ENGINES = ("structured", "nlsq")
@@ -150,6 +155,10 @@ class NLSQConfig:
         What is tried when a fit cannot start or gets nowhere.
     hybrid_streaming : HybridStreamingConfig or mapping
         How data that stay in their file are fitted.
+    cmaes, multi_start : homodyne_global.CMAESWrapperConfig, homodyne_global.MultiStartConfig or mapping, optional
+        A global search for start values (extra ``homodyne-nlsq[global]``): CMA-ES where it is enabled and the widest bounds are far from the
+        narrowest, else multistart where that is enabled. After CMA-ES the fit is the refinement with the tolerances, passes and loss of
+        ``cmaes``.
 
     Raises
     ------
@@ -181,6 +190,8 @@ class NLSQConfig:
     use_adapter: bool = False
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     hybrid_streaming: HybridStreamingConfig = field(default_factory=HybridStreamingConfig)
+    cmaes: "CMAESWrapperConfig | Mapping | None" = None
+    multi_start: "MultiStartConfig | Mapping | None" = None
 
     def __post_init__(self) -> None:
         for name, section in (("recovery", RecoveryConfig), ("hybrid_streaming", HybridStreamingConfig)):
@@ -197,6 +208,8 @@ class NLSQConfig:
             raise TypeError(
                 f"anti_degeneracy is a {type(self.anti_degeneracy).__name__}; expected a DegeneracyConfig or a mapping."
             )
+        for name in ("cmaes", "multi_start"):
+            object.__setattr__(self, name, search_settings(name, getattr(self, name)))
         mode = AnalysisMode.parse(self.analysis_mode)
         object.__setattr__(self, "analysis_mode", mode.value)
         for name, allowed in (
@@ -237,6 +250,7 @@ class NLSQConfig:
         physical = mode.physical_names
         self._check_profile(physical)
         self._check_engine()
+        self._check_refinement()
         for name in ("initial", "fixed", "bounds"):
             mapping = getattr(self, name)
             if not isinstance(mapping, Mapping):
@@ -293,6 +307,25 @@ class NLSQConfig:
                     f"{what} is not available with engine 'nlsq'; expected engine 'structured'."
                 )
 
+    def _check_refinement(self) -> None:
+        """What a search's own settings and those of the fit must not contradict."""
+        if not self.enable_cmaes or self.cmaes.refinement_loss in ("linear", self.loss):
+            return
+        if self.loss != "linear":
+            raise FitInputError(
+                f"cmaes.refinement_loss is {self.cmaes.refinement_loss!r}, but loss is {self.loss!r}; expected one of them to be linear, or the same."
+            )
+
+    @property
+    def enable_cmaes(self) -> bool:
+        """Whether CMA-ES is considered."""
+        return self.cmaes is not None and self.cmaes.enable
+
+    @property
+    def enable_multi_start(self) -> bool:
+        """Whether multistart is considered."""
+        return self.multi_start is not None and self.multi_start.enable
+
     @property
     def is_constant(self) -> bool:
         """Whether one contrast and offset for all angles are asked for."""
@@ -300,7 +333,7 @@ class NLSQConfig:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping) -> "NLSQConfig":
-        """Settings from a mapping of the field names.
+        """Settings from a mapping of the field names; ``enable_cmaes`` and ``enable_multi_start`` stand for ``enable`` of these sections.
 
         Raises
         ------
@@ -312,6 +345,10 @@ class NLSQConfig:
         >>> NLSQConfig.from_mapping({"analysis_mode": "static"}).analysis_mode
         'static_isotropic'
         """
+        for name in ("cmaes", "multi_start"):
+            if f"enable_{name}" in mapping:
+                mapping = dict(mapping)
+                mapping[name] = {**(mapping.get(name) or {}), "enable": mapping.pop(f"enable_{name}")}
         return _from_mapping(cls, mapping)
 
     def physical_bounds(self) -> np.ndarray:

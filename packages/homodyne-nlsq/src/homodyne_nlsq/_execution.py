@@ -1,6 +1,7 @@
 """The fit of data that are held somehow: start values, descent, choice of the scaling, what follows the solution, result."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +19,9 @@ from homodyne_nlsq._input import start_and_box
 from homodyne_nlsq._problem import Problem
 from homodyne_nlsq._profile import profile_intervals
 from homodyne_nlsq._result import OptimizationResult
-from homodyne_nlsq._solve import CLOSE, Progress, Solution, solve
+from homodyne_nlsq._search import STOPPED, Found, global_search, refines, search_record
+from homodyne_nlsq._search_settings import search_choice
+from homodyne_nlsq._solve import CLOSE, Progress, Solution, Stopped, ended_at, solve
 from homodyne_nlsq._warm_up import warm_up
 from homodyne_nlsq.errors import FitInputError
 
@@ -28,6 +31,7 @@ def fit_held(
     config: NLSQConfig,
     *,
     progress: Progress | None,
+    executor: Executor | None = None,
     local_solver: Callable[..., Solution] = solve,
     adapter: str = "structured",
     warms_up: bool = False,
@@ -41,6 +45,8 @@ def fit_held(
     config : NLSQConfig
         Checked together with them.
     progress : callable, optional
+        As for `fit_nlsq_jax`.
+    executor : concurrent.futures.Executor, optional
         As for `fit_nlsq_jax`.
     local_solver : callable
         `homodyne_nlsq._solve.solve`, or a function with its arguments.
@@ -64,27 +70,49 @@ def fit_held(
     }
     guarded = partial(descend, local_solver=local_solver, controller=controller)
     coarse = CoarseProblem.of(problem)
-    try:
-        outcome = Attempts(
+    close = HAND_OVER if problem.renews else CLOSE
+    choice = search_choice(config)
+    found = None
+    if choice is not None and choice.method != "local":
+        found = global_search(
+            problem,
             coarse,
             config,
+            choice,
+            given,
             fixed,
             bounds,
-            descend=lambda *starts: guarded(
-                problem, starts, bounds, fixed, close=HAND_OVER if problem.renews else CLOSE, **options
-            ),
-            is_seen=lambda solution: is_seen(problem, solution.at, options["n_free_points"]),
-            warm_up=lambda start: (
-                warm_up(coarse, start, fixed, bounds, streaming, progress=progress) if warms_up else start
-            ),
+            refine=lambda start: local_solver(problem, [start], bounds, fixed, close=close, **options),
+            n_free_points=options["n_free_points"],
             progress=progress,
-        ).run(given)
+            executor=executor,
+        )
+        given = found.at.physical
+    attempts = Attempts(
+        coarse,
+        config,
+        fixed,
+        bounds,
+        descend=lambda *starts: guarded(problem, starts, bounds, fixed, close=close, **options),
+        is_seen=lambda solution: is_seen(problem, solution.at, options["n_free_points"]),
+        warm_up=lambda start: (
+            warm_up(coarse, start, fixed, bounds, streaming, progress=progress) if warms_up else start
+        ),
+        progress=progress,
+        source="The given start values" if found is None else "What the search found",
+    )
+    try:
+        if found is None:
+            outcome = attempts.run(given)
+        else:
+            outcome = _refined(found, attempts, config, problem, bounds, fixed, options["n_free_points"])
     except Aborted as stop:
         start = np.where(np.isfinite(given), given, stop.solution.first.physical)
         outcome = Outcome(start, stop.solution, ("monitor_abort",), ())
     if outcome.solution is None:
         return failed_result(problem, controller, outcome, config, fixed, options["n_free_points"], adapter)
     solution = outcome.solution
+    search = None if choice is None else search_record(choice, found, solution)
     if solution.interruption is None:
         if problem.renews:
             problem, solution = settle(problem, solution, local_solver, bounds=bounds, fixed=fixed, **options)
@@ -97,7 +125,7 @@ def fit_held(
         # Scores by frames take as long as a few passes.
         progress("error bars", solution.passes, solution.at.fit.cost, "")
     result = result_of(
-        problem, controller, solution, outcome, config, fixed, options["n_free_points"], adapter
+        problem, controller, solution, outcome, config, fixed, options["n_free_points"], adapter, search
     )
     if config.profile and not result.success:
         said = "No profile-likelihood intervals were computed, as the fit did not converge."
@@ -108,6 +136,38 @@ def fit_held(
         )
         result = replace(result, profiles=intervals)
     return result
+
+
+def _refined(
+    found: Found, attempts: Attempts, config: NLSQConfig, problem: Problem, bounds, fixed, n_free_points: int
+) -> Outcome:
+    """The fit from where a search ended; the best so far where it is not to go on, or was stopped."""
+    best, passes, message = found.at, found.passes, STOPPED
+    if not found.record.stopped and not refines(config, found.record):
+        message = "the search's best point was not refined (cmaes.refine_with_nlsq is false)"
+    elif not found.record.stopped:
+        try:
+            outcome = attempts.run(best.physical)
+            if outcome.solution is None:
+                return outcome
+            passed = passes + outcome.solution.passes
+            solution = replace(outcome.solution, first=found.first, passes=passed)
+            return replace(outcome, start=found.first.physical, solution=solution)
+        except KeyboardInterrupt as stop:
+            if isinstance(stop, Stopped) and stop.problem is problem:
+                best = min(best, stop.best, key=lambda at: at.fit.cost)
+                passes += stop.passes
+    ended = ended_at(
+        problem,
+        best,
+        bounds,
+        fixed,
+        n_free_points=n_free_points,
+        first=found.first,
+        passes=passes,
+        message=message,
+    )
+    return Outcome(found.first.physical, ended, (), ())
 
 
 def controller_of(config: NLSQConfig, phi) -> AntiDegeneracyController:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from homodyne_nlsq._execution import fit_held
 from homodyne_nlsq._held import HeldMaps, RowChunks, StreamedMaps, WholeMaps, with_sigma
 from homodyne_nlsq._input import as_config, as_data, check_noise, check_together
 from homodyne_nlsq._result import OptimizationResult
+from homodyne_nlsq._search_settings import refinement_settings, search_choice
 from homodyne_nlsq._solve import Progress, solve
 from homodyne_nlsq.errors import FitInputError
 
@@ -35,7 +37,12 @@ class _Executor:
     _local_solver = staticmethod(solve)
 
     def fit(
-        self, data, config: NLSQConfig | Mapping | None = None, *, progress: Progress | None = None
+        self,
+        data,
+        config: NLSQConfig | Mapping | None = None,
+        *,
+        progress: Progress | None = None,
+        executor: Executor | None = None,
     ) -> OptimizationResult:
         """Fit the scattering model to two-time maps.
 
@@ -47,6 +54,8 @@ class _Executor:
             Settings.
         progress : callable, optional
             Called as ``progress(stage, passes, chi_squared, message)`` after every pass over the data.
+        executor : concurrent.futures.Executor, optional
+            Where multistart computes its fits of averages.
 
         Returns
         -------
@@ -61,12 +70,14 @@ class _Executor:
         started = time.perf_counter()
         data, config = as_data(data), as_config(config)
         check_together(data, config)
+        config = refinement_settings(config, search_choice(config))
         with jax.enable_x64(True):
             maps = self._hold(data, config)
             result = fit_held(
                 maps,
                 config,
                 progress=progress,
+                executor=executor,
                 local_solver=self._local_solver,
                 adapter=self._engine,
                 warms_up=self._warms_up,

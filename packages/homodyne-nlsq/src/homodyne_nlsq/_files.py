@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from homodyne_data import atomic_path
 
 SCHEMA = "homodyne-nlsq-result"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def as_document(result) -> dict:
@@ -72,6 +73,7 @@ def as_document(result) -> dict:
         "covariance_type": result.covariance_type,
         "cluster_window": {"value": result.cluster_window, "unit": "s"},
         "identifiability": _identifiability(result.identifiability),
+        "search": None if result.search is None else asdict(result.search),
         "profile_likelihood": [vars(interval) for interval in result.profiles],
         "time_origin": result.time_origin,
         "q": {"value": result.q, "unit": "1/Å"},

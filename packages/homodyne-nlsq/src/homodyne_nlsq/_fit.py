@@ -1,11 +1,14 @@
-"""`fit_nlsq_jax`: from two-time data to transport parameters."""
+"""From two-time data to transport parameters: `fit_nlsq_jax`, and the same with a global search before it."""
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import replace
 
 from homodyne_nlsq._adapter import NLSQAdapter
 from homodyne_nlsq._config import NLSQConfig
 from homodyne_nlsq._input import as_config, as_data
 from homodyne_nlsq._result import OptimizationResult
+from homodyne_nlsq._search_settings import search_settings
 from homodyne_nlsq._solve import Progress
 from homodyne_nlsq._wrapper import NLSQWrapper
 
@@ -24,10 +27,13 @@ def fit_nlsq_jax(
     analysis_mode: str | None = None,
     initial_params: Mapping[str, float] | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> OptimizationResult:
     """Fit the scattering model to two-time maps by weighted least squares.
 
-    Contrast and offset of every angle are eliminated exactly; SciPy's trust region fits the physical parameters.
+    Contrast and offset of every angle are eliminated exactly; SciPy's trust region fits the physical parameters. Where ``config.cmaes`` or
+    ``config.multi_start`` enables it, a global search finds the start: CMA-ES where the widest bounds are more than ``scale_threshold`` times
+    the narrowest (or ``auto_select`` is off), else multistart. Ctrl-C then ends the fit with the best so far.
 
     Parameters
     ----------
@@ -54,11 +60,13 @@ def fit_nlsq_jax(
         Start values of physical parameters; they replace those of ``config``. What neither gives comes from the data.
     progress : callable, optional
         Called as ``progress(stage, passes, chi_squared, message)`` after every pass over the data.
+    executor : concurrent.futures.Executor, optional
+        Where multistart computes its fits of averages; the result does not depend on it. Processes are to be spawned, not forked.
 
     Returns
     -------
     OptimizationResult
-        Also when the fit did not converge: it says so.
+        Also when the fit did not converge: it says so. ``search`` has what a global search found.
 
     Raises
     ------
@@ -84,4 +92,82 @@ def fit_nlsq_jax(
     pooled = {"t1": t1, "t2": t2, "phi": phi, "q": q, "L": L, "sigma": sigma, "dt": dt}
     data, config = as_data(data, pooled), as_config(config, analysis_mode, initial_params)
     door = NLSQAdapter() if config.use_adapter else NLSQWrapper()
-    return door.fit(data, config, progress=progress)
+    return door.fit(data, config, progress=progress, executor=executor)
+
+
+def fit_nlsq_cmaes(data, config: NLSQConfig | Mapping | None = None, **options) -> OptimizationResult:
+    """Fit with CMA-ES before, whatever the bounds: `fit_nlsq_jax` with ``cmaes.enable`` true and ``cmaes.auto_select`` false.
+
+    Parameters
+    ----------
+    data, config, **options
+        As for `fit_nlsq_jax`; the other settings of ``config.cmaes`` stay.
+
+    Returns
+    -------
+    OptimizationResult
+        ``search`` has the runs of CMA-ES.
+
+    Raises
+    ------
+    FitInputError, DataError, ModelError, ValueError, TypeError
+        As `fit_nlsq_jax`, and without the extra ``homodyne-nlsq[global]``.
+
+    Notes
+    -----
+    Restarts: Hansen (2009), doi:10.1145/1570256.1570333.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from homodyne_data import TwoTimeData, simulate_two_time
+    >>> t = 0.1 * np.arange(40)
+    >>> c2 = 1.0 + 0.3 * np.exp(-((0.01) ** 2) * 5e3 * np.abs(t[:, None] - t))[None]
+    >>> data = TwoTimeData(simulate_two_time(c2, 0.01, seed=1), phi=[0.0], t=t, q=0.01, sigma=0.01)
+    >>> settings = {"fixed": {"D_offset": 0.0}, "cmaes": {"preset": "cmaes-fast", "max_restarts": 0, "seed": 1}}
+    >>> result = fit_nlsq_cmaes(data, settings)
+    >>> result.search.method, result.convergence_status
+    ('cmaes', 'converged')
+    """
+    return _with_search("cmaes", data, config, {"enable": True, "auto_select": False}, options)
+
+
+def fit_nlsq_multistart(data, config: NLSQConfig | Mapping | None = None, **options) -> OptimizationResult:
+    """Fit from many starts: `fit_nlsq_jax` with ``multi_start.enable`` true and CMA-ES off.
+
+    Parameters
+    ----------
+    data, config, **options
+        As for `fit_nlsq_jax`; the other settings of ``config.multi_start`` stay.
+
+    Returns
+    -------
+    OptimizationResult
+        ``search.minima`` has the distinct minima, each with χ² of all the data; the result is that of the best.
+
+    Raises
+    ------
+    FitInputError, DataError, ModelError, ValueError, TypeError
+        As `fit_nlsq_jax`, and without the extra ``homodyne-nlsq[global]``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from homodyne_data import TwoTimeData, simulate_two_time
+    >>> t = 0.1 * np.arange(40)
+    >>> c2 = 1.0 + 0.3 * np.exp(-((0.01) ** 2) * 5e3 * np.abs(t[:, None] - t))[None]
+    >>> data = TwoTimeData(simulate_two_time(c2, 0.01, seed=1), phi=[0.0], t=t, q=0.01, sigma=0.01)
+    >>> result = fit_nlsq_multistart(data, {"fixed": {"D_offset": 0.0}, "multi_start": {"n_starts": 6}})
+    >>> len(result.search.minima), round(result.search.minima[0].chi_squared / result.chi_squared, 9)
+    (1, 1.0)
+    """
+    return _with_search("multi_start", data, config, {"enable": True}, options)
+
+
+def _with_search(name: str, data, config, changes: Mapping, options: Mapping) -> OptimizationResult:
+    """The fit with one search enabled and the other not."""
+    config = as_config(config, options.get("analysis_mode"), options.get("initial_params"))
+    section = search_settings(name, getattr(config, name) or {})
+    other = {"cmaes": "multi_start", "multi_start": "cmaes"}[name]
+    config = replace(config, **{name: replace(section, **changes), other: None})
+    return fit_nlsq_jax(data, config, **options)

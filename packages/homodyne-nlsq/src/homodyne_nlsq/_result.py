@@ -12,6 +12,7 @@ from homodyne_nlsq import _files, _summary
 from homodyne_nlsq._curves import Curve
 from homodyne_nlsq._predict import predicted_maps
 from homodyne_nlsq._profile import ProfileInterval
+from homodyne_nlsq._search_record import GlobalSearch
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ class OptimizationResult:
         What the anti-degeneracy system decided and did, and why, in order.
     profiles : tuple of ProfileInterval
         Profile-likelihood intervals, where they were asked for.
+    search : GlobalSearch or None
+        The global search before the fit, with the minima that it found; None where none was enabled.
     time_origin : str or float
         What t = 0 means; D(t) depends on it.
     q : float
@@ -163,6 +166,7 @@ class OptimizationResult:
     n_scaling: int
     anti_degeneracy: tuple[str, ...]
     profiles: tuple[ProfileInterval, ...]
+    search: GlobalSearch | None
     covariance_type: str
     loss: str
     time_origin: str | float

@@ -95,6 +95,24 @@ class Interruption(Exception):
     """Raised by a watch to end a descent; its text says why."""
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C during a descent: the interrupt as it was, with what it interrupted.
+
+    Attributes
+    ----------
+    problem : object
+        What was being solved.
+    best : Evaluation
+        The best point so far.
+    passes : int
+        Passes so far.
+    """
+
+    def __init__(self, problem, best: Evaluation, passes: int) -> None:
+        super().__init__()
+        self.problem, self.best, self.passes = problem, best, passes
+
+
 class NotFiniteError(Exception):
     """The model is not finite at the start values."""
 
@@ -236,6 +254,8 @@ def solve(
     message, interruption = REACHED, None
     try:
         held = _descend_in_box(evaluate, bounds, fixed, held, n_free_points, tolerances)
+    except KeyboardInterrupt as stop:
+        raise Stopped(problem, evaluate.best, evaluate.passes) from stop
     except (OutOfPasses, Interruption) as stop:
         interruption = stop if isinstance(stop, Interruption) else None
         message = out_of_passes(max_passes) if interruption is None else str(interruption)
@@ -251,6 +271,25 @@ def solve(
 def out_of_passes(max_passes: int) -> str:
     """What a solution says that used up its passes."""
     return f"stopped at max_iterations ({max_passes} passes over the data) before the optimum"
+
+
+def ended_at(
+    problem,
+    at: Evaluation,
+    bounds,
+    fixed,
+    *,
+    n_free_points: int,
+    first: Evaluation,
+    passes: int,
+    message: str,
+) -> Solution:
+    """A point where nothing goes on, as a solution that says why; the arguments are those of `solve` and the fields of `Solution`."""
+    evaluate = Evaluator(problem, 0, None, "")
+    evaluate.best, evaluate.passes = at, passes
+    held = on_bounds(at, bounds, fixed, np.zeros(len(bounds), dtype=int))
+    found = judged(evaluate, held, fixed, n_free_points, first, message)
+    return replace(found, converged=False, message=message, interruption=Interruption(message))
 
 
 def judged(

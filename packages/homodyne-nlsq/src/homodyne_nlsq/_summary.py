@@ -24,6 +24,7 @@ def summary(result) -> str:
         *_robust(result),
         _scaling(result),
         _errors(result),
+        *_search(result.search),
         f"{result.iterations} passes in {result.execution_time:.2f} s, {result.device_info.peak_memory_gb:.2f} GB",
         "",
         f"{'parameter':<20}{'value':>13}  {'uncertainty':<20}unit",
@@ -58,6 +59,28 @@ def _scaling(result) -> str:
         "constant": "one contrast and offset for all angles",
     }
     return f"scaling: {names[result.per_angle_mode]} ({result.n_scaling} parameters)"
+
+
+def _search(search) -> list[str]:
+    if search is None:
+        return []
+    if search.method == "local":
+        return [f"no global search: {search.choice}"]
+    won = {
+        "start": "nothing better than the start was found",
+        "search": "the search ended at the minimum",
+        "refinement": "refined on all the data",
+    }
+    lines = [f"global search: {search.message} {won[search.stage][0].upper()}{won[search.stage][1:]}."]
+    for number, minimum in enumerate(search.minima, start=1):
+        values = ", ".join(f"{name} {value:.4g}" for name, value in minimum.physical.items())
+        more = ("" if number == 1 else f", {minimum.distance:.3g} standard deviations from the first") + (
+            "" if minimum.refined else ", of the averages only"
+        )
+        lines.append(
+            f"  minimum {number}: χ² {minimum.chi_squared:.8g}, from {minimum.count} starts{more}: {values}"
+        )
+    return lines
 
 
 def _errors(result) -> str:
@@ -105,4 +128,6 @@ def _row(result, k: int, name: str) -> str:
 
 
 def _error(error: float) -> str:
+    if error == 0:  # of a curve whose parameters are all fixed
+        return "fixed"
     return f"± {error:.2g}" if np.isfinite(error) else "not determined"

@@ -1,12 +1,13 @@
 """The fit of data of any size: the executor that their size and the memory ask for, and a leaner one where memory runs out."""
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import replace
 
 import jax
 
 from homodyne_data import TwoTimeData, TwoTimeStream
-from homodyne_memory import NLSQStrategy, select_nlsq_strategy
+from homodyne_memory import NLSQStrategy, estimate_peak_memory_gb, select_nlsq_strategy
 from homodyne_nlsq._config import NLSQConfig
 from homodyne_nlsq._executors import (
     CHUNK_POINTS,
@@ -17,7 +18,9 @@ from homodyne_nlsq._executors import (
 )
 from homodyne_nlsq._input import as_config, as_data
 from homodyne_nlsq._result import OptimizationResult
+from homodyne_nlsq._search_settings import refinement_settings, search_choice
 from homodyne_nlsq._solve import Progress
+from homodyne_nlsq.errors import FitInputError
 
 _LEANER = {
     NLSQStrategy.STANDARD: NLSQStrategy.OUT_OF_CORE,
@@ -40,7 +43,12 @@ class NLSQWrapper:
     """
 
     def fit(
-        self, data, config: NLSQConfig | Mapping | None = None, *, progress: Progress | None = None
+        self,
+        data,
+        config: NLSQConfig | Mapping | None = None,
+        *,
+        progress: Progress | None = None,
+        executor: Executor | None = None,
     ) -> OptimizationResult:
         """Fit the scattering model to two-time maps.
 
@@ -52,6 +60,8 @@ class NLSQWrapper:
             Settings.
         progress : callable, optional
             Called as ``progress(stage, passes, chi_squared, message)`` after every pass over the data.
+        executor : concurrent.futures.Executor, optional
+            Where multistart computes its fits of averages.
 
         Returns
         -------
@@ -66,11 +76,14 @@ class NLSQWrapper:
             If the leanest way needs too much.
         """
         data, config = as_data(data), as_config(config)
+        choice = search_choice(config)
+        config = refinement_settings(config, choice)
         ran_out: list[str] = []
-        strategy = _strategy_of(data, config)
+        by_cmaes = choice is not None and choice.method == "cmaes"
+        strategy = _refinement_strategy(data, config) if by_cmaes else _strategy_of(data, config)
         while True:
             try:
-                result = _executor(strategy, config).fit(data, config, progress=progress)
+                result = _executor(strategy, config).fit(data, config, progress=progress, executor=executor)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -98,6 +111,27 @@ def _strategy_of(data: TwoTimeData | TwoTimeStream, config: NLSQConfig) -> NLSQS
     ).strategy
     if strategy is NLSQStrategy.STANDARD and config.chunk_points is not None:
         return NLSQStrategy.OUT_OF_CORE
+    return strategy
+
+
+def _refinement_strategy(data: TwoTimeData | TwoTimeStream, config: NLSQConfig) -> NLSQStrategy:
+    """The strategy after CMA-ES, which has a limit and a say of its own."""
+    workflow, strategy = config.cmaes.refinement_workflow, _strategy_of(data, config)
+    if workflow == "standard" and isinstance(data, TwoTimeStream):
+        raise FitInputError(
+            "cmaes.refinement_workflow is 'standard', but data are maps in a file (TwoTimeStream), which are streamed; expected 'auto' or "
+            "'streaming', or the result of homodyne_data.load_xpcs."
+        )
+    if workflow == "streaming" and config.engine == "nlsq":
+        raise FitInputError(
+            "cmaes.refinement_workflow is 'streaming', but engine 'nlsq' holds the whole Jacobian; expected 'auto' or 'standard', or engine "
+            "'structured'."
+        )
+    if workflow != "auto":
+        return {"standard": NLSQStrategy.STANDARD, "streaming": NLSQStrategy.HYBRID_STREAMING}[workflow]
+    if strategy is NLSQStrategy.STANDARD and config.engine != "nlsq":
+        peak = estimate_peak_memory_gb(data.n_points, n_free_physical(config))
+        return NLSQStrategy.OUT_OF_CORE if peak > config.cmaes.memory_limit_gb else strategy
     return strategy
 
 
