@@ -12,7 +12,7 @@ from homodyne_cli._simulate import simulate
 from homodyne_cli._simulation import Simulation
 from homodyne_data import TwoTimeData, save_npz
 from homodyne_model import ParameterLayout, diffusion_coefficient, shear_rate
-from homodyne_nlsq import Curve, DeviceInfo, OptimizationResult
+from homodyne_nlsq import Curve, DeviceInfo, GlobalSearch, OptimizationResult, SearchMinimum
 
 # One shape for all fits of this suite, so that JAX compiles once.
 SMALL = {"angles": 5, "frames": 30, "dt": 0.5, "sigma": 0.01}
@@ -100,6 +100,7 @@ def result_of() -> Callable[..., OptimizationResult]:
             "n_scaling": 2 * data.n_phi,
             "anti_degeneracy": (),
             "profiles": (),
+            "search": None,
             "covariance_type": "robust",
             "loss": "linear",
             "time_origin": data.time_origin,
@@ -119,6 +120,37 @@ def result_of() -> Callable[..., OptimizationResult]:
             "provenance": {},
         }
         return OptimizationResult(**(values | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def search_of() -> Callable[..., GlobalSearch]:
+    """What a multistart would have found, with two minima and chosen fields changed; nothing is searched."""
+
+    def make(data: TwoTimeData, **changes) -> GlobalSearch:
+        physical = Simulation(mode="laminar_flow" if data.L else "static_isotropic").parameters
+        values = {
+            "method": "multi_start",
+            "choice": "Multistart: CMA-ES is not enabled.",
+            "message": "5 of 10 starts were solved on averages of the data.",
+            "stage": "refinement",
+            "chi_squared_by_stage": {"start": 2300.5, "search": 2001.25, "refinement": 2000.0},
+            "start": physical,
+            "evaluations": 15,
+            "generations": 0,
+            "restarts": 0,
+            "seed": 42,
+            "scale_ratio": 5e9,
+            "stopped": False,
+            "undecided": (),
+            "runs": (),
+            "minima": (
+                SearchMinimum(physical, 2001.25, 4, 0.0, True),
+                SearchMinimum(physical | {"D0": 3e4, "alpha": -0.25}, 2100.75, 1, 12.345, False),
+            ),
+        }
+        return GlobalSearch(**(values | changes))
 
     return make
 

@@ -3,10 +3,14 @@ import textwrap
 
 import pytest
 
-from homodyne_cli._config import AntiDegeneracy, Configuration, ConfigurationError, Regularization
-from homodyne_cli._config_history import FORMER_KEYS
+from homodyne_cli._config import Configuration
+from homodyne_cli._config_history import FORMER_KEYS, FORMER_VALUES
+from homodyne_cli._config_keys import ConfigurationError
+from homodyne_cli._config_layers import AntiDegeneracy, Regularization
 from homodyne_cli._config_read import _all_paths, load_configuration, parse_configuration
+from homodyne_cli._config_search import CMAES, MultiStart
 from homodyne_degeneracy import DegeneracyConfig, RegularizationConfig
+from homodyne_global import CMAESWrapperConfig, MultiStartConfig
 
 
 def parse(text):
@@ -230,6 +234,78 @@ def test_an_alias_is_the_key():
     assert warnings == ()
 
 
+@pytest.mark.parametrize(
+    "name, section, where, what",
+    [
+        ("cmaes", "preset: fast", "preset is 'fast'", "expected one of cmaes-fast, cmaes, cmaes-global"),
+        ("cmaes", "restart_strategy: ipop", "restart_strategy is 'ipop'", "expected one of none, bipop"),
+        ("cmaes", "refinement_workflow: hold", "refinement_workflow is 'hold'", "auto, standard, streaming"),
+        ("cmaes", "refinement_loss: cauchy", "refinement_loss is 'cauchy'", "linear, soft_l1, huber"),
+        ("cmaes", "tol_fun: 2", "tol_fun is 2.0", "above 0 and below 1"),
+        ("cmaes", "tol_x: 0", "tol_x", "not above 0"),
+        ("cmaes", "sigma: -1", "sigma", "not above 0"),
+        ("cmaes", "max_restarts: -1", "max_restarts", "at least 0"),
+        ("cmaes", "max_generations: 1.5", "max_generations", "not a whole number"),
+        ("cmaes", "seed: old", "seed", "'old' is neither a whole number of at least 0 nor new"),
+        ("cmaes", "enable: 1", "enable", "neither true nor false"),
+        ("cmaes", "max_generation: 3", "unknown key", "did you mean 'max_generations'?"),
+        ("cmaes", "n_starts: 3", "unknown key", "is optimization.nlsq.multi_start.n_starts"),
+        ("multi_start", "n_starts: 0", "n_starts", "at least 1"),
+        ("multi_start", "screen_keep_fraction: 1.5", "screen_keep_fraction is 1.5", "at most 1"),
+        ("multi_start", "refine_top_k: -1", "refine_top_k", "at least 0"),
+        ("multi_start", "n_workers: -1", "n_workers", "at least 1"),
+        ("multi_start", "[1, 2]", "multi_start", "expected keys and values"),
+    ],
+)
+def test_errors_of_the_searches_name_the_key_and_the_line(name, section, where, what):
+    with pytest.raises(ConfigurationError) as caught:
+        parse(f"optimization:\n  nlsq:\n    {name}:\n      {section}")
+    assert str(caught.value).startswith(f"a.yaml, line 4: optimization.nlsq.{name}")
+    assert where in str(caught.value)
+    assert what in str(caught.value)
+
+
+def test_losses_that_contradict_each_other_are_an_error():
+    asked = "optimization:\n  nlsq:\n    loss: huber\n    cmaes: {enable: %s, refinement_loss: soft_l1}"
+    with pytest.raises(ConfigurationError) as caught:
+        parse(asked % "true")
+    assert str(caught.value).startswith(
+        "a.yaml, line 4: cmaes.refinement_loss is 'soft_l1', but loss is 'huber'"
+    )
+    parse(asked % "false")
+
+
+def test_the_searches_have_the_defaults_of_their_package():
+    for text in ("{}", "optimization: {nlsq: {cmaes: , multi_start: {n_starts: null}}}"):
+        _, settings, _ = parse_configuration(text)
+        assert settings.cmaes == CMAESWrapperConfig()
+        assert settings.multi_start == MultiStartConfig()
+        assert not settings.enable_cmaes
+        assert not settings.enable_multi_start
+    for specs, of in ((CMAES, CMAESWrapperConfig), (MultiStart, MultiStartConfig)):
+        assert [spec.name for spec in dataclasses.fields(specs)] == [s.name for s in dataclasses.fields(of)]
+
+
+def test_a_seed_may_be_new_every_time():
+    asked = "optimization: {nlsq: {cmaes: {seed: %s}, multi_start: {seed: %s}}}"
+    for seeds, expected in ((("new", "new"), (None, None)), ((7, 8), (7, 8)), (("null", "null"), (None, 42))):
+        _, settings, _ = parse_configuration(asked % seeds)
+        assert (settings.cmaes.seed, settings.multi_start.seed) == expected
+
+
+@pytest.mark.parametrize(
+    "section, hint",
+    [
+        ("sigma: 5", "beyond the bounds, which are 2 apart"),
+        ("memory_limit_gb: 8000", "8000 GB is an unusual"),
+    ],
+)
+def test_unusual_settings_of_a_search_are_a_warning(section, hint):
+    _, (warning,) = parse(f"optimization:\n  nlsq:\n    cmaes: {{{section}}}")
+    assert "line 3: optimization.nlsq.cmaes." in warning
+    assert hint in warning
+
+
 HERE, FORMER = (
     "optimization: {nlsq: {per_angle_scaling: %s}}\n",
     "initial_parameters: {per_angle_scaling: %s}\n",
@@ -415,7 +491,7 @@ optimization:
     memory_fraction: 0.75
     anti_degeneracy: {enable: false, per_angle_mode: auto, constant_scaling_threshold: 3}
     hybrid_streaming: {enable: true, warmup_iterations: 200, chunk_size: 10000, warm_start_threshold: 0.01}
-    cmaes: {enable: false}
+    cmaes: {enable: false, sigma_warmstart: 0.05}
   stratification: {enabled: auto, target_chunk_size: 100000, max_imbalance_ratio: 5.0}
   recovery: {enable: true, max_attempts: 2, lr_decay: 0.5}
   cmc: {enable: auto}
@@ -436,7 +512,8 @@ def test_a_homodyne_2_file_loads_with_one_warning_about_keys():
         "experimental_data.{phi_angles_path (angles come from the data file), cache_filename_template}",
         "phi_filtering.{algorithm, tolerance (ranges are used as written), quality_control}",
         "parameter_space.bounds[].{type, prior_mu, prior_sigma, unit}",
-        "optimization.nlsq.{trust_region_scale, cmaes}",
+        "optimization.nlsq.trust_region_scale",
+        "optimization.nlsq.cmaes.sigma_warmstart (see sigma)",
         "optimization.nlsq.anti_degeneracy.constant_scaling_threshold (auto compares the bases with the data",
         "optimization.nlsq.hybrid_streaming.{enable (see experimental_data.stream), warm_start_threshold}",
         "optimization.recovery.lr_decay",
@@ -484,6 +561,16 @@ optimization:
       enable_warm_start_detection: true, warm_start_threshold: 0.01, enable_adaptive_warmup_lr: true,
       warmup_lr_refinement: 1.0e-6, warmup_lr_careful: 1.0e-5, enable_cost_guard: true,
       cost_increase_tolerance: 0.05, enable_step_clipping: true, max_warmup_step_size: 0.1}
+    cmaes:
+      {enable: true, preset: cmaes-global, max_generations: null, sigma: 0.3, sigma_warmstart: 0.05,
+      warmstart_auto_skip: true, warmstart_skip_threshold: 5.0, popsize: null, tol_fun: 1.0e-9, tol_x: 1.0e-9,
+      restart_strategy: bipop, max_restarts: 10, population_batch_size: null, data_chunk_size: null,
+      memory_limit_gb: 4.0, auto_select: false, scale_threshold: 100.0, normalize: true,
+      normalization_epsilon: 1.0e-12, refine_with_nlsq: true, refinement_workflow: auto, refinement_ftol: 1.0e-9,
+      refinement_xtol: 1.0e-9, refinement_gtol: 1.0e-9, refinement_max_nfev: 400, refinement_loss: linear}
+    multi_start:
+      {enable: true, n_starts: 20, seed: 7, sampling_strategy: latin_hypercube, n_workers: 0, use_screening: true,
+      screen_keep_fraction: 0.4, refine_top_k: 2, refinement_ftol: 1.0e-12, degeneracy_threshold: 0.1}
   streaming: {enable_checkpoints: true, checkpoint_dir: ./checkpoints}
   stratification: {enabled: auto, target_chunk_size: 100000, max_imbalance_ratio: 5.0, use_index_based: false}
   recovery:
@@ -536,6 +623,33 @@ def test_sections_of_homodyne_2_templates_load_whole():
         f"{SYSTEM}.shear_weighting.update_frequency",
     ):
         assert key in warning
+    tolerances = {f"refinement_{kind}": 1e-9 for kind in ("ftol", "xtol", "gtol")} | {
+        "tol_fun": 1e-9,
+        "tol_x": 1e-9,
+    }
+    assert settings.cmaes == CMAESWrapperConfig(
+        enable=True,
+        preset="cmaes-global",
+        sigma=0.3,
+        max_restarts=10,
+        memory_limit_gb=4.0,
+        auto_select=False,
+        scale_threshold=100.0,
+        refinement_max_nfev=400,
+        **tolerances,
+    )
+    assert settings.multi_start == MultiStartConfig(
+        enable=True, n_starts=20, seed=7, screen_keep_fraction=0.4, refine_top_k=2
+    )
+    for key in (
+        "optimization.nlsq.cmaes.{sigma_warmstart (see sigma), warmstart_auto_skip (see enable), "
+        "warmstart_skip_threshold, popsize (it follows from the number of parameters and the restarts), normalize, "
+        "normalization_epsilon}",
+        "optimization.nlsq.multi_start.{sampling_strategy (a Latin hypercube), n_workers (0 is taken for null: one "
+        "fit after the other), use_screening (see screen_keep_fraction), refinement_ftol (see "
+        "optimization.nlsq.tolerance), degeneracy_threshold (",
+    ):
+        assert key in warning
     assert "per_angle_mode" not in warning
     assert "enable_checkpoints (every pass is kept)" in warning
     assert "chunk_size" not in warning
@@ -557,6 +671,12 @@ def test_a_sheared_homodyne_2_file_is_told_about_the_other_kernel():
 
 def test_no_key_is_both_in_use_and_former():
     assert not set(_all_paths(Configuration)) & set(FORMER_KEYS)
+
+
+@pytest.mark.parametrize("value, effect", [(0, 0), (2, 2), (False, None), (None, None)])
+def test_workers_of_a_former_file(value, effect):
+    note = FORMER_VALUES["optimization.nlsq.multi_start.n_workers"](value)
+    assert (note is not None) == (effect == 0)
 
 
 def test_files_that_are_none(tmp_path):

@@ -8,6 +8,7 @@ from homodyne_cli._config import Configuration
 from homodyne_cli._config_read import _all_paths, parse_configuration
 from homodyne_cli._config_template import template
 from homodyne_degeneracy import DegeneracyConfig
+from homodyne_global import CMAESWrapperConfig, MultiStartConfig
 from homodyne_model import ModelError
 from homodyne_nlsq import NLSQConfig
 
@@ -35,6 +36,12 @@ def test_the_template_shows_the_choices_of_the_scaling_and_the_error_bars():
     assert nlsq["covariance_type"] == NLSQConfig.covariance_type
     assert nlsq["anti_degeneracy"] == DegeneracyConfig().to_mapping()
     assert (nlsq["per_angle_scaling"], nlsq["profile"]) == (None, [])
+
+
+def test_the_template_has_the_defaults_of_the_searches():
+    nlsq = yaml.safe_load(template())["optimization"]["nlsq"]
+    assert nlsq["cmaes"] == CMAESWrapperConfig().to_mapping()
+    assert nlsq["multi_start"] == MultiStartConfig().to_mapping()
 
 
 def test_commented_examples_are_valid_too():

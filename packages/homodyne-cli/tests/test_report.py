@@ -307,6 +307,24 @@ def test_progress_on_a_terminal_is_redrawn_in_place(terminal):
     assert "\x1b[2K" in shown  # erased at the end
 
 
+@pytest.mark.parametrize(
+    "stage, chi_squared, message, line",
+    [
+        ("global search", 1292.63172, "CMA-ES run 3, generation 22 of at most 100", "generation 22 of at most 100, χ² 1292.63"),
+        ("global search", float("nan"), "screening 1 of 10 starts", "fitting: screening 1 of 10 starts"),
+        ("global search", 1292.5, "", "what the search found, on all data, χ² 1292.5"),
+        ("fit", 1292.5, "held", "pass 7, χ² 1292.5, held"),
+    ],
+)  # fmt: skip
+def test_progress_of_a_global_search(terminal, stage, chi_squared, message, line):
+    terminal.err = Console(file=io.StringIO(), width=100, force_terminal=True)
+    with terminal.progress() as progress:
+        progress.step("fitting")
+        progress.fit(stage, 7, chi_squared, message)
+    assert line in terminal.err.file.getvalue()
+    assert "nan" not in terminal.err.file.getvalue()
+
+
 def test_warnings_of_libraries_become_sentences_that_are_said_once(terminal):
     for _ in range(2):
         with warnings_to(terminal.warn):

@@ -14,6 +14,7 @@ from homodyne_cli._simulate import simulate
 from homodyne_cli._simulation import Simulation
 from homodyne_data import save_apsu, save_npz
 from homodyne_degeneracy import DegeneracyConfig
+from homodyne_global import CMAESWrapperConfig, MultiStartConfig
 from homodyne_nlsq import HybridStreamingConfig, NLSQConfig, RecoveryConfig
 
 
@@ -350,6 +351,57 @@ EFFECTS |= {
     for key, value in ANTI_DEGENERACY.items()
 }
 
+# Every value differs from the default.
+SEARCHES = {
+    "cmaes": {
+        "enable": True,
+        "preset": "cmaes-fast",
+        "max_generations": 30,
+        "max_evaluations": 3000,
+        "sigma": 0.3,
+        "tol_fun": 1e-6,
+        "tol_x": 1e-6,
+        "restart_strategy": "none",
+        "max_restarts": 2,
+        "population_batch_size": 4,
+        "data_chunk_size": 500,
+        "refine_with_nlsq": False,
+        "auto_select": False,
+        "scale_threshold": 10.0,
+        "memory_limit_gb": 2.0,
+        "seed": 5,
+        "refinement_workflow": "streaming",
+        "refinement_ftol": 1e-6,
+        "refinement_xtol": 1e-6,
+        "refinement_gtol": 1e-6,
+        "refinement_max_nfev": 50,
+        "refinement_loss": "huber",
+    },
+    "multi_start": {
+        "enable": True,
+        "n_starts": 20,
+        "seed": 5,
+        "screen_keep_fraction": 0.3,
+        "refine_top_k": 1,
+        "n_workers": 2,
+    },
+}
+SETTINGS_OF_SEARCHES = {"cmaes": CMAESWrapperConfig, "multi_start": MultiStartConfig}
+
+
+def alone_in(name, key, value):
+    """Whether the settings of a search are the defaults with this one key changed."""
+    kind = SETTINGS_OF_SEARCHES[name]
+    assert kind(**{key: value}) != kind()
+    return lambda load, fit: getattr(fit, name) == kind(**{key: value})
+
+
+EFFECTS |= {
+    f"optimization.nlsq.{name}.{key}": (value, alone_in(name, key, value))
+    for name, section in SEARCHES.items()
+    for key, value in section.items()
+}
+
 # Keys whose effect other tests of this file, of test_streaming and of test_config_read show.
 SHOWN_ELSEWHERE = {
     "experimental_data.file_path",
@@ -382,12 +434,14 @@ def test_the_list_of_effects_is_complete():
 
 def test_every_setting_of_the_fit_has_a_key():
     settings = {spec.name for spec in dataclasses.fields(NLSQConfig)} - {"initial", "fixed", "bounds"}
-    keys = {path.rpartition(".")[2] for path in _all_paths(Configuration)}
-    assert settings - keys == NOT_IN_A_FILE
+    ours = [p for p in _all_paths(Configuration) if not any(f".{name}." in p for name in SEARCHES)]
+    assert settings - {path.rpartition(".")[2] for path in ours} == NOT_IN_A_FILE
     for name, nested in (("hybrid_streaming", HybridStreamingConfig), ("recovery", RecoveryConfig)):
         assert {spec.name for spec in dataclasses.fields(nested)} == {
             path.rpartition(".")[2] for path in _all_paths(Configuration) if f".{name}." in path
         }
+    for name, nested in SETTINGS_OF_SEARCHES.items():
+        assert {spec.name for spec in dataclasses.fields(nested)} == set(SEARCHES[name])
     system = DegeneracyConfig()
     settings = {
         f"{name}.{spec.name}".removeprefix("anti_degeneracy.").rstrip("_")

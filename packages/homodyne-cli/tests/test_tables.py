@@ -1,9 +1,16 @@
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 
-from homodyne_cli._tables import parameter_states, write_parameters, write_profiles, write_series
+from homodyne_cli._tables import (
+    parameter_states,
+    write_minima,
+    write_parameters,
+    write_profiles,
+    write_series,
+)
 from homodyne_nlsq import DeviceInfo, ProfileInterval
 
 
@@ -84,11 +91,39 @@ def test_profile_intervals_with_full_precision_and_open_ends(still, result_of, t
     assert second["note"] == "alpha was fixed, so it has none"
 
 
-def test_a_series_has_one_line_per_q(still, result_of, tmp_path):
+def test_minima_with_full_precision_and_units(sheared, result_of, search_of, tmp_path):
+    search = search_of(sheared)
+    path = tmp_path / "minima.csv"
+    write_minima(path, result_of(sheared, search=search))
+    rows = rows_of(path)
+    assert [row["name"] for row in rows] == 2 * list(search.minima[0].physical)
+    assert {row["name"]: row["unit"] for row in rows}["D0"] == "Å²/s"
+    for row in rows:
+        minimum = search.minima[int(row["minimum"]) - 1]
+        assert float(row["value"]) == minimum.physical[row["name"]]
+        assert float(row["chi_squared"]) == minimum.chi_squared
+        assert float(row["above_best"]) == minimum.chi_squared - search.minima[0].chi_squared
+        assert float(row["distance"]) == minimum.distance
+        assert (row["starts"], row["refined"]) == (str(minimum.count), str(minimum.refined).lower())
+
+
+def test_minima_of_averages_have_no_chi_squared_of_all_the_data(sheared, result_of, search_of, tmp_path):
+    search = search_of(sheared)
+    minima = tuple(
+        dataclasses.replace(minimum, refined=False, chi_squared=float("nan")) for minimum in search.minima
+    )
+    write_minima(
+        tmp_path / "m.csv",
+        result_of(sheared, search=dataclasses.replace(search, minima=minima, stopped=True)),
+    )
+    assert {(row["chi_squared"], row["above_best"]) for row in rows_of(tmp_path / "m.csv")} == {("", "")}
+
+
+def test_a_series_has_one_line_per_q(still, result_of, search_of, tmp_path):
     path = tmp_path / "summary.csv"
     how = DeviceInfo("structured", False, "hybrid", ("data_start", "bounds_reset"), 0.2, 276, "cpu")
     first, second = (
-        result_of(still),
+        result_of(still, search=search_of(still)),
         result_of(still, q=0.01, convergence_status="partial", chi_squared=float("nan"), device_info=how),
     )
     write_series(path, [first, second], ["q_0.0054", "q_0.01"])
@@ -103,5 +138,6 @@ def test_a_series_has_one_line_per_q(still, result_of, tmp_path):
     assert [row["covariance_type"] for row in rows] == ["robust", "robust"]
     assert rows[1]["chi_squared"] == ""
     assert [row["strategy"] for row in rows] == ["standard", "hybrid"]
+    assert [row["search"] for row in rows] == ["multi_start", ""]
     assert [row["engine"] for row in rows] == ["structured", "structured"]
     assert [row["recovery_actions"] for row in rows] == ["", "data_start bounds_reset"]

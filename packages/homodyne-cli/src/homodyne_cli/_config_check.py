@@ -42,6 +42,8 @@ def check(path: Path, terminal: Terminal) -> None:
         f"fit       {settings.analysis_mode}, {settings.shear_kernel}, {settings.loss} loss{robust}, engine {engine}"
     )
     terminal.say(f"scaling   {_scaling(settings)}")
+    if settings.enable_cmaes or settings.enable_multi_start:
+        terminal.say(f"search    {_search(settings)}")
     profiles = f"; profile likelihood of {', '.join(settings.profile)}" if settings.profile else ""
     terminal.say(f"errors    {settings.covariance_type}{profiles}")
     for label, values in (("start", settings.initial), ("fixed", settings.fixed)):
@@ -67,3 +69,18 @@ def _scaling(settings: NLSQConfig) -> str:
         return f"{system.per_angle_mode}, anti-degeneracy off without shear"
     on = [name for name in _LAYERS if getattr(system, name).enable]
     return f"{system.per_angle_mode}, anti-degeneracy layers: {', '.join(on) or 'none'}"
+
+
+def _search(settings: NLSQConfig) -> str:
+    """Which global search comes before the fit, where one is enabled."""
+    parts = []
+    if settings.enable_cmaes:
+        cmaes = settings.cmaes
+        limit = f"bounds are more than {cmaes.scale_threshold:g} times apart in width"
+        parts.append(
+            f"CMA-ES{f' where {limit}' if cmaes.auto_select else ''}, {cmaes.generations} generations a run, "
+            f"restarts {cmaes.restart_strategy}"
+        )
+    if settings.enable_multi_start and (not parts or settings.cmaes.auto_select):
+        parts.append(f"multistart from {settings.multi_start.n_starts} starts")
+    return "; else ".join(parts)

@@ -98,8 +98,20 @@ FORMER_KEYS: Mapping[str, str] = MappingProxyType(
         "optimization.nlsq.anti_degeneracy.gradient_monitoring.watch_min_iteration": "",
         "optimization.nlsq.anti_degeneracy.shear_weighting.update_frequency": "",
         "optimization.nlsq.anti_degeneracy.shear_weighting.initial_phi0": "see initial_parameters.values",
-        "optimization.nlsq.multi_start": "",
-        "optimization.nlsq.cmaes": "",
+        # Populations have the sizes of the restart rule; every search begins at the start values, in coordinates of its own.
+        "optimization.nlsq.cmaes.popsize": "it follows from the number of parameters and the restarts",
+        "optimization.nlsq.cmaes.sigma_warmstart": "see sigma",
+        "optimization.nlsq.cmaes.nlsq_warmstart": "",
+        "optimization.nlsq.cmaes.warmstart_auto_skip": "see enable",
+        "optimization.nlsq.cmaes.warmstart_skip_threshold": "",
+        "optimization.nlsq.cmaes.normalize": "",
+        "optimization.nlsq.cmaes.normalization_epsilon": "",
+        "optimization.nlsq.cmaes.diagonal_filtering": "the diagonal never counts",
+        # Minima are told apart by what they predict, and refined like any other fit.
+        "optimization.nlsq.multi_start.sampling_strategy": "a Latin hypercube",
+        "optimization.nlsq.multi_start.use_screening": "see screen_keep_fraction",
+        "optimization.nlsq.multi_start.refinement_ftol": "see optimization.nlsq.tolerance",
+        "optimization.nlsq.multi_start.degeneracy_threshold": "minima that the data do not tell apart are one",
         "optimization.nlsq.quality_validation": "",
         "optimization.angle_filtering": "see phi_filtering",
         "optimization.streaming": "see experimental_data.stream and optimization.nlsq.hybrid_streaming",
@@ -142,10 +154,17 @@ def _formats(value: object) -> str | None:
     return "results are always written as json, npz and csv" if isinstance(value, Mapping) else None
 
 
+def _workers(value: object) -> str | None:
+    # There, all processors but one.
+    is_zero = isinstance(value, int) and not isinstance(value, bool) and value == 0
+    return "0 is taken for null: one fit after the other" if is_zero else None
+
+
 FORMER_VALUES: Mapping[str, Callable[[object], str | None]] = MappingProxyType(
     {
         "optimization.method": _method,
         "initial_parameters.per_angle_scaling": _per_angle_scaling,
+        "optimization.nlsq.multi_start.n_workers": _workers,
         "output.formats": _formats,
     }
 )

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from homodyne_cli._config import Configuration, ConfigurationError, key_name
+from homodyne_cli._config import Configuration
 from homodyne_cli._config_history import FORMER_KEYS, FORMER_VALUES
+from homodyne_cli._config_keys import ConfigurationError, key_name
 from homodyne_cli._fit_settings import nlsq_config
 from homodyne_model import AnalysisMode
 from homodyne_nlsq import NLSQConfig

@@ -3,7 +3,8 @@
 import dataclasses
 import textwrap
 
-from homodyne_cli._config import Configuration, key_name
+from homodyne_cli._config import Configuration
+from homodyne_cli._config_keys import key_name
 from homodyne_model import PARAMETERS, AnalysisMode
 
 _WIDTH = 100

@@ -1,5 +1,6 @@
 """What the command writes to the terminal: results to stdout; progress, warnings and errors to stderr."""
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -39,7 +40,8 @@ class Terminal:
     def table(self, table: Table) -> None:
         """A table. Numbers stay whole on a narrow terminal: columns that may wrap give way, then lines grow."""
         for column in table.columns:
-            widest = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
+            lines = (line for cell in (column.header, *column.cells) for line in str(cell).split("\n"))
+            widest = max(cell_len(line) for line in lines)
             column.min_width = widest if column.no_wrap else min(widest, _NARROWEST_NOTE)
         needed = sum(column.min_width + 2 for column in table.columns)
         width = self.out.width
@@ -114,11 +116,16 @@ class ProgressLine:
 
     def fit(self, stage: str, iteration: int, chi_squared: float, message: str) -> None:
         """Progress of a fit, with the signature that `homodyne_nlsq.fit_nlsq_jax` calls."""
-        more = f", {message}" if message else ""
-        # Only the fit itself goes through all the data again and again.
-        known = {"fit": f"pass {iteration}", "error bars": "error bars"}
-        what = known.get(stage, f"{stage}, iteration {iteration}")
-        self.detail(f"{what}, χ² {chi_squared:.6g}{more}")
+        if stage == "global search":
+            # The message counts; without one, what was found is compared on all the data.
+            what, more = message or "what the search found, on all data", ""
+        else:
+            # Only the fit itself goes through all the data again and again.
+            known = {"fit": f"pass {iteration}", "error bars": "error bars"}
+            what = known.get(stage, f"{stage}, iteration {iteration}")
+            more = f", {message}" if message else ""
+        found = f", χ² {chi_squared:.6g}" if math.isfinite(chi_squared) else ""
+        self.detail(f"{what}{found}{more}")
 
     def _show(self, sentence: str, *, now: bool) -> None:
         if self._live is not None:

@@ -4,7 +4,10 @@ import dataclasses
 import difflib
 import re
 
-from homodyne_cli._config import FORMER_NAMES, AntiDegeneracy, Configuration, ConfigurationError
+from homodyne_cli._config import FORMER_NAMES, Configuration
+from homodyne_cli._config_fit import NLSQ
+from homodyne_cli._config_keys import ConfigurationError
+from homodyne_cli._config_layers import AntiDegeneracy
 from homodyne_degeneracy import (
     DegeneracyConfig,
     DegeneracyError,
@@ -13,6 +16,7 @@ from homodyne_degeneracy import (
     RegularizationConfig,
     ShearWeightingConfig,
 )
+from homodyne_global import CMAESWrapperConfig, GlobalSearchError, MultiStartConfig
 from homodyne_model import PARAMETERS, AnalysisMode
 from homodyne_nlsq import HybridStreamingConfig, NLSQConfig, RecoveryConfig
 
@@ -23,6 +27,7 @@ _LAYERS = {
     "gradient_monitoring": GradientMonitoringConfig,
     "shear_weighting": ShearWeightingConfig,
 }
+_SEARCHES = {"cmaes": CMAESWrapperConfig, "multi_start": MultiStartConfig}
 
 
 def nlsq_config(configuration: Configuration) -> tuple[NLSQConfig, tuple[str, ...]]:
@@ -104,6 +109,7 @@ def nlsq_config(configuration: Configuration) -> tuple[NLSQConfig, tuple[str, ..
     if profile != ("all",):
         profile = tuple(p for name in profile if (p := known(name, "optimization.nlsq.profile")))
     layers = _degeneracy_config(nlsq.anti_degeneracy)
+    searches = {name: _search_config(nlsq, name) for name in _SEARCHES}
     # Where finished passes are kept is known when a fit is run.
     streaming = dataclasses.replace(nlsq.hybrid_streaming, checkpoint_dir=None)
     try:
@@ -121,7 +127,8 @@ def nlsq_config(configuration: Configuration) -> tuple[NLSQConfig, tuple[str, ..
                 "profile": profile,
                 "anti_degeneracy": layers,
                 "hybrid_streaming": HybridStreamingConfig(**vars(streaming)),
-            },
+            }
+            | searches,
         )
     except (ValueError, TypeError) as error:
         raise ConfigurationError(str(error)) from None
@@ -172,3 +179,11 @@ def _degeneracy_config(section: AntiDegeneracy) -> DegeneracyConfig:
         return DegeneracyConfig(**vars(section) | layers)
     except DegeneracyError as error:
         raise ConfigurationError(f"{where}{error}") from None
+
+
+def _search_config(nlsq: NLSQ, name: str) -> CMAESWrapperConfig | MultiStartConfig:
+    """Settings of one global search; errors name the dotted key."""
+    try:
+        return _SEARCHES[name](**vars(getattr(nlsq, name)))
+    except GlobalSearchError as error:
+        raise ConfigurationError(f"optimization.nlsq.{name}.{error}") from None

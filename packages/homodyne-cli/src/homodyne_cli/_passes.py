@@ -3,10 +3,18 @@
 import dataclasses
 from pathlib import Path
 
-from homodyne_nlsq import NLSQConfig
+from homodyne_nlsq import GlobalSearch, NLSQConfig
 
 FOLDER = "passes"
 """Name of the folder in the results, where the configuration names none."""
+
+
+def is_repeatable(settings: NLSQConfig) -> bool:
+    """Whether the same fit goes through the same parameters again: no search draws another seed every time."""
+    drawn = (settings.enable_cmaes and settings.cmaes.seed is None) or (
+        settings.enable_multi_start and settings.multi_start.seed is None
+    )
+    return not drawn
 
 
 class KeptPasses:
@@ -39,12 +47,20 @@ class KeptPasses:
         streaming = dataclasses.replace(settings.hybrid_streaming, checkpoint_dir=str(self.folder))
         return dataclasses.replace(settings, hybrid_streaming=streaming)
 
-    def how_to_go_on(self) -> str:
+    def how_to_go_on(self, settings: NLSQConfig) -> str:
         """What to say when a fit is interrupted."""
         if not self.present:
             return "interrupted before the first pass over the data was finished"
+        kept = f"interrupted; the finished passes are kept in {self.folder}"
+        if is_repeatable(settings):
+            return f"{kept}: the same command goes on with them"
+        return f"{kept}, but the same command searches with another seed, unless the configuration names one"
+
+    def how_to_search_on(self, search: GlobalSearch) -> str:
+        """What to say when a fit with a global search was stopped."""
         return (
-            f"interrupted; the finished passes are kept in {self.folder}: the same command goes on with them"
+            f"finished passes are kept in {self.folder}: the same command with --overwrite and "
+            f"optimization.nlsq.{search.method}.seed: {search.seed} goes on with them"
         )
 
     def clear(self) -> None:

@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from homodyne_cli._config import Configuration, ConfigurationError
+from homodyne_cli._config import Configuration
+from homodyne_cli._config_keys import ConfigurationError
 from homodyne_data import DataError, TwoTimeData, TwoTimeStream, list_q, load_xpcs, open_xpcs
 from homodyne_memory import memory_threshold_gb
 from homodyne_model import AnalysisMode
@@ -45,7 +46,7 @@ def plan(configuration: Configuration, stream: TwoTimeStream) -> Plan:
     Raises
     ------
     ConfigurationError
-        If they must stay in their file and the engine takes them in memory only.
+        If they must stay in their file and the engine, or the fit after CMA-ES, takes them in memory only.
     DataError
         If the first map cannot be read.
     """
@@ -64,6 +65,11 @@ def plan(configuration: Configuration, stream: TwoTimeStream) -> Plan:
         raise ConfigurationError(
             f"optimization.nlsq.engine is {nlsq.engine}, which takes maps in memory, but {maps}, stay in their "
             f"file: {because}; expected engine structured, or experimental_data.stream false"
+        )
+    if nlsq.cmaes.enable and nlsq.cmaes.refinement_workflow == "standard":
+        raise ConfigurationError(
+            "optimization.nlsq.cmaes.refinement_workflow is standard, which takes maps in memory, but "
+            f"{maps}, stay in their file: {because}; expected auto or streaming, or experimental_data.stream false"
         )
     return Plan(True, f"{maps}, stay in their file, which every pass reads: {because}")
 

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from homodyne_cli._config import PLOT_FORMATS
 from homodyne_cli._console import Terminal
+from homodyne_cli._report_parts import bullet, count, heading, table_of
+from homodyne_cli._report_search import show_search
 from homodyne_cli._tables import ERROR_BARS, error_bars, parameter_states
 from homodyne_degeneracy import Combination, Identifiability
 from homodyne_model import PARAMETERS
@@ -90,7 +92,7 @@ def show_fit(terminal: Terminal, result: OptimizationResult, *, streamed: bool =
     terminal.out.print(
         Text.assemble(
             (f"q = {result.q:.4g} 1/Å", "bold"),
-            f"   {result.analysis_mode}, {_count(n_phi, 'angle')}, {n_t} frames of {dt:.4g} s",
+            f"   {result.analysis_mode}, {count(n_phi, 'angle')}, {n_t} frames of {dt:.4g} s",
         )
     )
     if result.shear is not None:
@@ -116,7 +118,8 @@ def show_fit(terminal: Terminal, result: OptimizationResult, *, streamed: bool =
             f"{result.loss} loss {result.robust_cost:.6g}, which the fit minimised; χ² is without it",
             markup=False,
         )
-    for line in (*how_fitted(result, streamed=streamed), how_scaled(result), how_sure(result)):
+    lines = (*how_fitted(result, streamed=streamed), how_scaled(result), how_sure(result))
+    for line in (*lines, *why_not_searched(result)):
         terminal.out.print(line, markup=False)
     dropped = result.provenance.get("dropped", {})
     lost = {reason: n for reason, n in dropped.items() if n and reason not in ("diagonal", "repeated")}
@@ -124,25 +127,26 @@ def show_fit(terminal: Terminal, result: OptimizationResult, *, streamed: bool =
         listed = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in lost.items())
         terminal.out.print(f"left out beside the diagonal: {listed}", markup=False)
     terminal.table(_parameter_table(result))
+    told = show_search(terminal, result)
     _show_profiles(terminal, result)
-    said = _show_what_is_determined(terminal, result) + _show_anti_degeneracy(terminal, result)
-    rest = [warning for warning in result.warnings if warning not in said]
+    told += _show_what_is_determined(terminal, result) + _show_anti_degeneracy(terminal, result)
+    rest = [warning for warning in result.warnings if warning not in told]
     if rest:
         terminal.out.print()
     for warning in rest:
-        _bullet(terminal, warning, warns=True)
+        bullet(terminal, warning, warns=True)
 
 
 def how_fitted(result: OptimizationResult, *, streamed: bool) -> list[str]:
     """Solver, strategy and effort of a fit, and what was tried after the first attempt, as lines."""
     how = result.device_info
     where = "streamed from their file" if streamed else "in memory"
-    held = "all at once" if how.strategy == "standard" else f"{_count(how.n_chunks, 'chunk')} a pass"
+    held = "all at once" if how.strategy == "standard" else f"{count(how.n_chunks, 'chunk')} a pass"
     solver = _SOLVERS.get(how.adapter, how.adapter)
     if how.fallback_occurred:
         solver += ", after nlsq failed"
     lines = [
-        f"fitted {solver}, data {where}, {held}; {_count(result.iterations, 'pass')} in "
+        f"fitted {solver}, data {where}, {held}; {count(result.iterations, 'pass')} in "
         f"{result.execution_time:.3g} s, peak memory {how.peak_memory_gb:.2g} GB"
     ]
     if how.recovery_actions:
@@ -155,7 +159,7 @@ def how_scaled(result: OptimizationResult) -> str:
     """How contrast and offset vary with the angle, as a line."""
     return (
         f"scaling {result.per_angle_mode}: {_SCALINGS[result.per_angle_mode]}, "
-        f"{_count(result.n_scaling, 'parameter')}"
+        f"{count(result.n_scaling, 'parameter')}"
     )
 
 
@@ -172,10 +176,17 @@ def how_sure(result: OptimizationResult) -> str:
     )
 
 
+def why_not_searched(result: OptimizationResult) -> list[str]:
+    """Why a global search that was enabled did not come about, as a line; nothing where one did, or none was enabled."""
+    if result.search is None or result.search.method != "local":
+        return []
+    return [f"no global search: {result.search.choice.removeprefix('Local solver alone: ')}"]
+
+
 def _parameter_table(result: OptimizationResult) -> Table:
     """Values with both error bars, the quoted one marked, and their ratio."""
     marked = (f"± {kind}{'*' if kind == result.covariance_type else ''}" for kind in ERROR_BARS)
-    table = _table(("parameter", "left"), ("value", "right"), *((head, "right") for head in marked))
+    table = table_of(("parameter", "left"), ("value", "right"), *((head, "right") for head in marked))
     table.add_column("ratio", justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
     table.add_column("")
@@ -228,8 +239,8 @@ def _show_profiles(terminal: Terminal, result: OptimizationResult) -> None:
     """Print the profile-likelihood intervals, where some were asked for."""
     if not result.profiles:
         return
-    _heading(terminal, "Profile likelihood")
-    table = _table(("parameter", "left"), ("level", "right"), ("from", "right"), ("to", "right"))
+    heading(terminal, "Profile likelihood")
+    table = table_of(("parameter", "left"), ("level", "right"), ("from", "right"), ("to", "right"))
     table.add_column("unit", no_wrap=True)
     table.add_column("")
     for interval in result.profiles:
@@ -270,21 +281,21 @@ def _show_what_is_determined(terminal: Terminal, result: OptimizationResult) -> 
     found = result.identifiability
     if found is None or not (found.sentences() or len(found.combinations) > 1):
         return ()
-    _heading(terminal, "What the data determine")
+    heading(terminal, "What the data determine")
     said = tuple(found.sentences())
     for sentence in said:
-        _bullet(terminal, sentence, warns=sentence in result.warnings)
+        bullet(terminal, sentence, warns=sentence in result.warnings)
     if not said and not found.weak:
-        _bullet(terminal, "Every free parameter by itself.")
+        bullet(terminal, "Every free parameter by itself.")
     if len(found.combinations) > 1:
-        table = _table(("relative ±", "right"), ("", "left"))
+        table = table_of(("relative ±", "right"), ("", "left"))
         table.add_column("combination, the least known first")
         for combination in found.combinations:
             error = f"{combination.error:.2g}" if math.isfinite(combination.error) else "∞"
             table.add_row(error, _how_well(combination, found), Text(combination.words))
         terminal.table(table)
     for sentence in found.advice:
-        _bullet(terminal, sentence)
+        bullet(terminal, sentence)
     return said
 
 
@@ -299,33 +310,10 @@ def _how_well(combination: Combination, found: Identifiability) -> str:
 def _show_anti_degeneracy(terminal: Terminal, result: OptimizationResult) -> tuple[str, ...]:
     """Print what the anti-degeneracy system decided and did; gives the sentences that were said."""
     if result.anti_degeneracy:
-        _heading(terminal, "Anti-degeneracy")
+        heading(terminal, "Anti-degeneracy")
     for sentence in result.anti_degeneracy:
-        _bullet(terminal, sentence, warns=sentence in result.warnings)
+        bullet(terminal, sentence, warns=sentence in result.warnings)
     return tuple(result.anti_degeneracy)
-
-
-def _heading(terminal: Terminal, words: str) -> None:
-    terminal.out.print()
-    terminal.out.print(words, style="bold")
-
-
-def _bullet(terminal: Terminal, sentence: str, *, warns: bool = False) -> None:
-    """One sentence, its further lines set in; marked where it warns."""
-    mark = Text("! ", "yellow") if warns else Text("- ", "dim")
-    grid = Table.grid()
-    grid.add_column(no_wrap=True)
-    grid.add_column()
-    grid.add_row(mark, Text(sentence))
-    terminal.out.print(grid)
-
-
-def _table(*columns: tuple[str, str]) -> Table:
-    """A table whose columns (header, justification) do not wrap."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header, justify in columns:
-        table.add_column(header, justify=justify, no_wrap=True)
-    return table
 
 
 def show_series(terminal: Terminal, results: Sequence[OptimizationResult]) -> None:
@@ -366,11 +354,6 @@ def show_series(terminal: Terminal, results: Sequence[OptimizationResult]) -> No
 def _bracket(name: str) -> str:
     unit = PARAMETERS[name].unit
     return f" [{unit}]" if unit else ""
-
-
-def _count(n: int, noun: str) -> str:
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{n} {noun if n == 1 else plural}"
 
 
 def show_files(terminal: Terminal, directory: Path, files: Sequence[Path]) -> None:

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homodyne_cli._arrays import write_arrays, write_maps
-from homodyne_cli._config import ConfigurationError, Output
+from homodyne_cli._config import Output
+from homodyne_cli._config_keys import ConfigurationError
 from homodyne_cli._config_read import LoadedConfiguration
 from homodyne_cli._console import ProgressLine, Terminal, warnings_to
 from homodyne_cli._files import write_text
+from homodyne_cli._interrupt import kept_interrupts
 from homodyne_cli._output import ResultsFolder
-from homodyne_cli._passes import KeptPasses
+from homodyne_cli._passes import KeptPasses, is_repeatable
 from homodyne_cli._plots import SummaryPoint, plot_against_q, plot_fit
 from homodyne_cli._reading import choose_q, measurement
 from homodyne_cli._report import show_files, show_fit, show_series
-from homodyne_cli._tables import write_parameters, write_profiles, write_series
+from homodyne_cli._tables import write_minima, write_parameters, write_profiles, write_series
 from homodyne_data import TwoTimeData, TwoTimeStream
 from homodyne_model import HomodyneError
 from homodyne_nlsq import OptimizationResult, fit_nlsq_jax
@@ -39,6 +41,11 @@ class Fit:
     result: OptimizationResult
     streamed: bool
 
+    @property
+    def stopped(self) -> bool:
+        """Whether Ctrl-C ended a fit with a global search: the parameters are the best so far."""
+        return self.result.search is not None and self.result.search.stopped
+
 
 @dataclass(frozen=True)
 class Run:
@@ -50,17 +57,26 @@ class Run:
         In the order of q.
     errors : Mapping of float to str
         What was wrong with a q [1/Å] that could not be fitted.
+    left : Mapping of float to Path
+        The q [1/Å] that were not begun, because the run was stopped, and where their results would be.
     """
 
     fits: tuple[Fit, ...]
     errors: Mapping[float, str]
+    left: Mapping[float, Path]
+
+    @property
+    def stopped(self) -> Fit | None:
+        """The last fit, where it was stopped."""
+        return self.fits[-1] if self.fits and self.fits[-1].stopped else None
 
     @property
     def exit_code(self) -> int:
-        """0: all converged; 3: not all; 1: a q could not be fitted."""
+        """0: all converged; 3: not all, or the run was stopped; 1: a q could not be fitted."""
         if self.errors:
             return 1
-        return 0 if all(fit.result.convergence_status == "converged" for fit in self.fits) else 3
+        converged = all(fit.result.convergence_status == "converged" for fit in self.fits)
+        return 0 if converged and self.stopped is None else 3
 
 
 def run(
@@ -101,6 +117,7 @@ def run(
     fits: list[Fit] = []
     states: dict[str, dict[str, object]] = {}
     errors: dict[float, str] = {}
+    left: dict[float, Path] = {}
     about = {"configuration": loaded.path.name, "data": source.name, "fits": states}
     with terminal.progress() as progress:
         for number, ((asked, held), name) in enumerate(zip(wanted, names, strict=True), start=1):
@@ -126,12 +143,20 @@ def run(
                 "convergence_status": fit.result.convergence_status,
                 "quality_flag": fit.result.quality_flag,
             }
+            if fit.stopped:
+                for (_, other), its_name in zip(wanted[number:], names[number:], strict=True):
+                    left[other] = folder.path / its_name
+                    states[its_name] = {"q": other, "left": True}
             folder.add(files, about)
+            if fit.stopped:
+                break
         if not fits:
             raise ConfigurationError(f"none of the {len(wanted)} values of q could be fitted")
         folder.add(_write_shared(loaded, folder.path, fits), about)
-    folder.finish(about)
-    done = Run(tuple(fits), errors)
+    if not left:
+        # What an earlier run found for the q that are left stays.
+        folder.finish(about)
+    done = Run(tuple(fits), errors, left)
     if done.exit_code == 0:
         passes.clear()
 
@@ -165,7 +190,7 @@ def _fit_one(
             terminal.note(note)
         if how.streamed:
             terminal.note(how.sentence)
-            if passes.present:
+            if passes.present and is_repeatable(settings):
                 terminal.note(
                     f"passes over these data that an earlier run finished, in {passes.folder}, are not repeated"
                 )
@@ -174,14 +199,19 @@ def _fit_one(
             terminal.warn(f"hybrid_streaming.checkpoint_dir has no effect: {how.sentence}")
         progress.step(f"{head}: fitting{' from the file' if how.streamed else ''}")
         try:
-            with warnings_to(terminal.warn):
-                result = fit_nlsq_jax(data, settings, progress=progress.fit)
+            with warnings_to(terminal.warn), kept_interrupts() as raise_again:
+
+                def told(*at: object) -> None:
+                    raise_again()
+                    progress.fit(*at)
+
+                result = fit_nlsq_jax(data, settings, progress=told)
         except KeyboardInterrupt:
             if not how.streamed:
                 raise
-            raise KeyboardInterrupt(passes.how_to_go_on()) from None
-        progress.step(f"{head}: writing")
+            raise KeyboardInterrupt(passes.how_to_go_on(settings)) from None
         fit = Fit(folder, result, how.streamed)
+        progress.step(f"{head}: {'stopped, writing the best so far' if fit.stopped else 'writing'}")
         with warnings_to(terminal.warn):
             return fit, _write_fit(fit, data, configuration.output, progress, overwrite=overwrite)
 
@@ -197,12 +227,29 @@ def _show_what_is_not_there(done: Run, output: Output, passes: KeptPasses, termi
                 f"  without fitted maps and residuals ({left_out / 1e9:.2g} GB), which "
                 "output.fitted_maps: true writes"
             )
-    if done.exit_code != 0 and passes.present:
+    if done.stopped is not None:
+        terminal.say(how_stopped(done), "yellow")
+        if passes.present:
+            terminal.say(passes.how_to_search_on(done.stopped.result.search))
+    elif done.exit_code != 0 and passes.present:
         terminal.say(
             f"finished passes are kept in {passes.folder}: a fit that may take more of them "
             "(optimization.nlsq.max_iterations, hybrid_streaming.gauss_newton_max_iterations) does not repeat "
             "them"
         )
+
+
+def how_stopped(done: Run) -> str:
+    """What Ctrl-C ended, and what was not begun, in a sentence."""
+    said = [f"stopped by Ctrl-C: the results of q = {done.stopped.result.q:.4g} 1/Å are the best so far"]
+    if done.left:
+        listed = ", ".join(f"{q:.4g}" for q in done.left)
+        said.append(
+            f"{len(done.left)} more q ({listed} 1/Å) {'was' if len(done.left) == 1 else 'were'} not fitted"
+        )
+    if any(folder.exists() for folder in done.left.values()):
+        said.append("what an earlier run found there stays")
+    return "; ".join(said)
 
 
 def results_directory(loaded: LoadedConfiguration) -> Path:
@@ -244,6 +291,10 @@ def _write_fit(
         intervals = folder / "profiles.csv"
         write_profiles(intervals, result)
         files.append(intervals)
+    if result.search is not None and result.search.minima:
+        minima = folder / "minima.csv"
+        write_minima(minima, result)
+        files.append(minima)
     if output.plots:
         progress.step(f"q = {data.q:.4g} 1/Å: plotting")
         files += plot_fit(

@@ -75,6 +75,24 @@ def write_profiles(path: Path, result: OptimizationResult) -> None:
     _write(path, ("name", "level", "lower", "upper", "unit", "note"), rows)
 
 
+def write_minima(path: Path, result: OptimizationResult) -> None:
+    """Write the distinct minima of a global search, the best first, one line per physical parameter of each.
+
+    ``chi_squared`` is that of all the data (empty where the search was stopped before), ``above_best`` its difference from that of the first;
+    ``starts`` led there (0: only start values from the data did, after the search), and ``distance`` is how far the predicted maps are from those of the first [standard deviations of all points together].
+    """
+    rows = []
+    units = dict(zip(result.names, result.units, strict=True))
+    best = result.search.minima[0].chi_squared
+    for number, minimum in enumerate(result.search.minima, start=1):
+        chi_squared = minimum.chi_squared
+        found = [number, _cell(chi_squared), _cell(chi_squared - best), minimum.count]
+        found += [_cell(minimum.distance), str(minimum.refined).lower()]
+        rows += [(*found, name, _cell(value), units[name]) for name, value in minimum.physical.items()]
+    header = ["minimum", "chi_squared", "above_best", "starts", "distance", "refined"]
+    _write(path, (*header, "name", "value", "unit"), rows)
+
+
 def write_series(path: Path, results: Sequence[OptimizationResult], folders: Sequence[str]) -> None:
     """Write one line per q: quality, physical parameters with uncertainties, mean scaling, how it was fitted.
 
@@ -92,7 +110,7 @@ def write_series(path: Path, results: Sequence[OptimizationResult], folders: Seq
     header += ["chi_squared", "reduced_chi_squared", "sigma_source"]
     header += [column for name in names for column in (name, f"{name}_error")]
     header += ["mean_contrast", "mean_offset", "per_angle_mode", "n_scaling", "covariance_type"]
-    header += ["strategy", "engine", "recovery_actions", "folder"]
+    header += ["strategy", "engine", "search", "recovery_actions", "folder"]
     rows = []
     for result, folder in zip(results, folders, strict=True):
         row = [_cell(result.q), len(result.phi), result.n_points, result.dof]
@@ -103,7 +121,8 @@ def write_series(path: Path, results: Sequence[OptimizationResult], folders: Seq
         row += [_cell(np.mean(result.contrast)), _cell(np.mean(result.offset))]
         row += [result.per_angle_mode, result.n_scaling, result.covariance_type]
         how = result.device_info
-        row += [how.strategy, how.adapter, " ".join(how.recovery_actions), folder]
+        search = "" if result.search is None else result.search.method
+        row += [how.strategy, how.adapter, search, " ".join(how.recovery_actions), folder]
         rows.append(row)
     _write(path, header, rows)
 

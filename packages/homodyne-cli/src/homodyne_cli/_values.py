@@ -58,6 +58,16 @@ def integer(lowest: int, *also: int) -> Reader:
     return read
 
 
+def seed(value: object) -> int | None:
+    """A whole number, or ``new``, which becomes None: another one every time."""
+    if value == "new":
+        return None
+    try:
+        return integer(0)(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is neither a whole number of at least 0 nor new") from None
+
+
 def boolean(value: object) -> bool:
     """``true`` or ``false``."""
     if not isinstance(value, bool):
