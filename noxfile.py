@@ -199,17 +199,23 @@ def demo(session: nox.Session) -> None:
     session.run("homodyne", "demo", *session.posargs)
 
 
-BENCHMARKS = {"pass": "passes.py", "fit": "fits.py", "nlsq": "full_jacobian.py", "peers": "peers.py"}
+BENCHMARKS = {
+    "pass": "passes.py",
+    "fit": "fits.py",
+    "search": "searches.py",
+    "nlsq": "full_jacobian.py",
+    "peers": "peers.py",
+}
 PEERS = ("homodyne==2.23.3", "xpcsjax==0.1.8")
 
 
 @nox.session(reuse_venv=True)
 def bench(session: nox.Session) -> None:
-    """Print what a pass and a fit cost against other ways to compute them (arguments: pass, fit; if asked for, nlsq, peers)."""
-    chosen = session.posargs or ["pass", "fit"]
+    """Print what a pass and a fit cost against other ways to compute them (arguments: pass, fit, search; if asked for, nlsq, peers)."""
+    chosen = session.posargs or ["pass", "fit", "search"]
     if unknown := sorted(set(chosen) - set(BENCHMARKS)):
         session.error(f"unknown: {', '.join(unknown)}; expected some of {', '.join(BENCHMARKS)}")
-    install_editable(session, "homodyne-nlsq")
+    install_editable(session, "homodyne-nlsq", "homodyne-global")
     for name, module in BENCHMARKS.items():
         if name not in chosen:
             continue

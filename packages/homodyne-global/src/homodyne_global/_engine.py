@@ -17,7 +17,7 @@ What evosax's ``CMA_ES`` leaves to its caller, and what is done about it here:
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -106,25 +106,31 @@ def algorithm(population: int, n_parameters: int) -> Algorithm:
 
 def start(engine: Algorithm, seed: int, run: int, mean: np.ndarray, sigma: float) -> RunState:
     """A run before its first generation."""
+    with jax.enable_x64(True):
+        word = np.random.SeedSequence([seed, run]).generate_state(1)[0]
+        # The generator is named, lest a host's choice of another change the result.
+        key = jax.random.key(word, impl="threefry2x32")
+        return _started(engine, key, np.asarray(mean, dtype=float), np.float64(sigma))
+
+
+@partial(jax.jit, static_argnums=0)
+def _started(engine: Algorithm, key, mean, sigma) -> RunState:
     dims, population = len(mean), engine.cma.population_size
     # Hansen, Table B.3: TolHistFun looks at 10 + ceil(30 d / population) generations.
     window = 10 + -(-30 * dims // population)
-    with jax.enable_x64(True), _ordinary_promotion():
-        # The generator is named, lest a host's choice of another change the result.
-        word = np.random.SeedSequence([seed, run]).generate_state(1)[0]
-        key = jax.random.key(word, impl="threefry2x32")
-        state = engine.cma.init(key, jnp.asarray(mean), engine.defaults.replace(std_init=jnp.asarray(sigma)))
-        # Plain Python numbers among the leaves would make two types of one loop.
-        state = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=jnp.asarray(leaf).dtype), _rescaled(state))
+    with _ordinary_promotion():
+        state = _rescaled(engine.cma.init(key, mean, engine.defaults.replace(std_init=sigma)))
+        # Every leaf has the type that it has after a generation: another one, if only a weaker, would compile everything twice.
+        state = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype=jnp.asarray(leaf).dtype), state)
         return RunState(
             engine=state,
             key=key,
-            history=jnp.full(window, jnp.inf),
-            best_parameters=jnp.full(dims, jnp.nan),
-            best_cost=jnp.asarray(jnp.inf),
-            generation=jnp.asarray(0),
-            failures=jnp.asarray(0),
-            stop=jnp.asarray(0),
+            history=jnp.full(window, jnp.inf, dtype=float),
+            best_parameters=jnp.full(dims, jnp.nan, dtype=float),
+            best_cost=jnp.asarray(jnp.inf, dtype=float),
+            generation=jnp.asarray(0, dtype=int),
+            failures=jnp.asarray(0, dtype=int),
+            stop=jnp.asarray(0, dtype=int),
         )
 
 
@@ -196,8 +202,8 @@ def _told(engine: Algorithm, state: RunState, points, parameters, cost, limits: 
                 (jnp.max(told.D) / jnp.min(told.D)) ** 2 > _WORST_CONDITION,
                 jnp.max(widths) > _WIDEST,
             ],
-            [jnp.asarray(code) for code in range(1, len(STOP_REASONS))],
-            jnp.asarray(0),
+            [jnp.asarray(code, dtype=int) for code in range(1, len(STOP_REASONS))],
+            jnp.asarray(0, dtype=int),
         )
         return RunState(
             engine=told,

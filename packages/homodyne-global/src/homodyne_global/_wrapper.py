@@ -250,6 +250,9 @@ class CMAESWrapper:
             _check_signature(refine, settings)
         # The seed is drawn from the system where none is given, and reported.
         seed = int(np.random.SeedSequence().generate_state(1)[0]) if config.seed is None else int(config.seed)
+        if not local_only:
+            # The first import of flax, which evosax brings, makes JAX forget what it has compiled: better before the cost than after it.
+            from homodyne_global import _engine  # noqa: F401
         search = Search(cost, space, callback, should_stop)
         goal = -np.inf if target is None else float(target)
         search.run_all(start, config, seed, goal, local_only=local_only)

@@ -173,6 +173,7 @@ def failed_result(
     fixed,
     dof: int,
     adapter: str,
+    search: GlobalSearch | None,
 ) -> OptimizationResult:
     """The result of a fit that could not begin: start values, no numbers, and the reasons."""
     layout = ParameterLayout(config.analysis_mode, problem.model.n_phi)
@@ -208,7 +209,7 @@ def failed_result(
         cluster_window=np.full(problem.model.n_phi, np.nan),
         warnings=outcome.sentences,
         covariance_type=config.covariance_type,
-        search=None,
+        search=search,
         **_described(problem, controller, outcome, config, adapter),
     )
 

@@ -93,7 +93,7 @@ class CoarseProblem:
     def predicted(self, physical) -> np.ndarray:
         """Averages that the model predicts with the best contrast and offset, (n_phi, n_bins)."""
         fit = self.compress(self.gram(physical))
-        f = np.asarray(_squared_g1(self.model, jnp.asarray(physical), self.later, self.earlier))
+        f = np.asarray(_mean_squared_g1(self.model, jnp.asarray(physical), self.later, self.earlier))
         return fit.contrast[:, None] * f + fit.offset[:, None]
 
     def costs(self, candidates) -> np.ndarray:
@@ -215,6 +215,9 @@ def _gram(model, physical, later, earlier, c2, weights):
     columns = _columns(model, physical, later, earlier)
     columns = jnp.concatenate([columns, jnp.stack([jnp.ones_like(c2), c2 - 1])])
     return jnp.einsum("kab,lab,ab->akl", columns, columns, weights)
+
+
+_mean_squared_g1 = jax.jit(_squared_g1)
 
 
 @partial(jax.jit, static_argnames="common_scaling")

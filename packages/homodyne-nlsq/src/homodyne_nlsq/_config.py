@@ -10,7 +10,7 @@ import numpy as np
 from homodyne_degeneracy import DegeneracyConfig
 from homodyne_model import PARAMETERS, QUADRATURES, SHEAR_KERNELS, AnalysisMode, ParameterLayout
 from homodyne_nlsq._loss import LOSSES
-from homodyne_nlsq._search_settings import search_settings
+from homodyne_nlsq._search_settings import search_choice, search_settings
 from homodyne_nlsq.errors import FitInputError
 
 if TYPE_CHECKING:
@@ -280,6 +280,7 @@ class NLSQConfig:
                 raise FitInputError(
                     f"bounds[{name!r}] is {pair[0]:g} to {pair[1]:g}; expected lower < upper (fixed holds a value)."
                 )
+        search_choice(self)  # which refuses what encloses nothing to search
 
     def _check_profile(self, physical: tuple[str, ...]) -> None:
         if isinstance(self.profile, str) or not isinstance(self.profile, Sequence):
@@ -309,6 +310,11 @@ class NLSQConfig:
 
     def _check_refinement(self) -> None:
         """What a search's own settings and those of the fit must not contradict."""
+        if self.enable_cmaes and self.cmaes.refinement_workflow == "streaming" and self.engine == "nlsq":
+            raise FitInputError(
+                "cmaes.refinement_workflow is 'streaming', but engine 'nlsq' holds the whole Jacobian; expected 'auto' or 'standard', or "
+                "engine 'structured'."
+            )
         if not self.enable_cmaes or self.cmaes.refinement_loss in ("linear", self.loss):
             return
         if self.loss != "linear":

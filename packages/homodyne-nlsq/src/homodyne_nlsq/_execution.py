@@ -21,7 +21,7 @@ from homodyne_nlsq._profile import profile_intervals
 from homodyne_nlsq._result import OptimizationResult
 from homodyne_nlsq._search import STOPPED, Found, global_search, refines, search_record
 from homodyne_nlsq._search_settings import search_choice
-from homodyne_nlsq._solve import CLOSE, Progress, Solution, Stopped, ended_at, solve
+from homodyne_nlsq._solve import CLOSE, Interruption, Progress, Solution, Stopped, ended_at, solve
 from homodyne_nlsq._warm_up import warm_up
 from homodyne_nlsq.errors import FitInputError
 
@@ -83,7 +83,6 @@ def fit_held(
             fixed,
             bounds,
             refine=lambda start: local_solver(problem, [start], bounds, fixed, close=close, **options),
-            n_free_points=options["n_free_points"],
             progress=progress,
             executor=executor,
         )
@@ -109,18 +108,27 @@ def fit_held(
     except Aborted as stop:
         start = np.where(np.isfinite(given), given, stop.solution.first.physical)
         outcome = Outcome(start, stop.solution, ("monitor_abort",), ())
-    if outcome.solution is None:
-        return failed_result(problem, controller, outcome, config, fixed, options["n_free_points"], adapter)
-    solution = outcome.solution
-    search = None if choice is None else search_record(choice, found, solution)
+    solution, dof = outcome.solution, options["n_free_points"]
+    search = None if choice is None else search_record(choice, found, solution, dof)
+    if solution is None:
+        return failed_result(problem, controller, outcome, config, fixed, dof, adapter, search)
     if solution.interruption is None:
-        if problem.renews:
-            problem, solution = settle(problem, solution, local_solver, bounds=bounds, fixed=fixed, **options)
-        if controller.chooses:
-            problem, solution = _with_chosen_scaling(
-                problem, solution, local_solver, controller, bounds, fixed, options
-            )
-            options["n_free_points"] = _degrees_of_freedom(problem, fixed)
+        try:
+            if problem.renews:
+                problem, solution = settle(
+                    problem, solution, local_solver, bounds=bounds, fixed=fixed, **options
+                )
+            if controller.chooses:
+                problem, solution = _with_chosen_scaling(
+                    problem, solution, local_solver, controller, bounds, fixed, options
+                )
+                options["n_free_points"] = _degrees_of_freedom(problem, fixed)
+        except KeyboardInterrupt:
+            if search is None:
+                raise
+            search = replace(search, stopped=True)
+            interrupted = replace(solution, converged=False, message=STOPPED)
+            solution = replace(interrupted, interruption=Interruption(STOPPED))
     if progress is not None:
         # Scores by frames take as long as a few passes.
         progress("error bars", solution.passes, solution.at.fit.cost, "")

@@ -6,7 +6,7 @@ start with what was found, and to refine the minima of multistart.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
@@ -54,12 +54,18 @@ class Found:
         Passes over the data.
     record : GlobalSearch
         How it went.
+    averages : _Averages
+        On which minima are told apart.
+    reached : tuple of _Reached
+        The minima of multistart with all the data.
     """
 
     at: Evaluation
     first: Evaluation
     passes: int
     record: GlobalSearch
+    averages: _Averages
+    reached: tuple[_Reached, ...] = ()
 
 
 def global_search(
@@ -72,7 +78,6 @@ def global_search(
     bounds,
     *,
     refine: Callable[[np.ndarray], Solution],
-    n_free_points: int,
     progress: Progress | None,
     executor: Executor | None,
 ) -> Found:
@@ -95,8 +100,6 @@ def global_search(
         Of the fit.
     refine : callable
         ``refine(physical)`` gives the `Solution` on all the data from there.
-    n_free_points : int
-        Degrees of freedom.
     progress : callable, optional
         As for `homodyne_nlsq.fit_nlsq_jax`.
     executor : concurrent.futures.Executor, optional
@@ -106,15 +109,17 @@ def global_search(
     ------
     FitInputError
         If χ² is finite nowhere or the same everywhere within the bounds.
-    NotFiniteError
-        If the model is finite on averages but on all the data neither at the start nor where the search ended.
     """
     from homodyne_global import GlobalSearchError
 
     space = SearchSpace(problem.model, config, fixed, given)
     start = given
     if not np.isfinite(given).all():
-        start = start_from_data(coarse, given, fixed, bounds, seed=config.seed, progress=progress).physical
+        try:
+            begun = start_from_data(coarse, given, fixed, bounds, seed=config.seed, progress=progress)
+        except NotFiniteError as error:
+            raise FitInputError(f"{choice.method}: {error}, and no start values were given.") from None
+        start = begun.physical
     start = space.wrapped(start)
     averages = _Averages(coarse, space, fixed, bounds)
     try:
@@ -126,37 +131,42 @@ def global_search(
         raise FitInputError(f"{choice.method}: {error}") from None
     from_start = False
     stopped = record.stopped
-    at_start = at_best = None
-    evaluate = Evaluator(problem, 3, progress, "global search")
+    evaluate = Evaluator(problem, 2, progress, "global search")
     try:
         if not stopped and refines(config, choice):
             # Parameters that the coordinates of the search have no place for are found from the start, if anywhere.
-            found, own = (start_from_given(coarse, p, fixed, bounds) for p in (best, start))
+            found, own = (
+                start_from_given(coarse, p, fixed, bounds, progress=progress) for p in (best, start)
+            )
             from_start = own.cost < found.cost * (1 - _SAME_COST)
             best = (own if from_start else found).physical
-        at_start = evaluate(start)
     except KeyboardInterrupt:
         stopped = True
+    # What was found is worth nothing without all the data, even where it was stopped; a second Ctrl-C ends it for good.
+    at_start = evaluate(start)
     at_best = evaluate(best)
     known = [at for at in (at_start, at_best) if at is not None]
     if not known:
-        raise NotFiniteError("the model is finite neither at the start values nor where the search ended")
+        raise FitInputError(
+            f"{choice.method}: with all the data the model is finite neither at the start values nor where the search ended; expected bounds "
+            "within which it is."
+        )
     reached = min(known, key=lambda at: at.fit.cost)
     first = reached if at_start is None else at_start
     record = replace(
         record,
         chi_squared_by_stage={
             "start": np.nan if at_start is None else at_start.fit.cost,
-            "search": reached.fit.cost,
+            "search": np.nan if at_best is None else at_best.fit.cost,
         },
         stage="start" if from_start or reached is at_start else record.stage,
         start=space.named(start),
         stopped=stopped,
     )
-    found = Found(reached, first, evaluate.passes, record)
+    found = Found(reached, first, evaluate.passes, record, averages)
     if stopped or not record.minima:
         return found
-    return _with_refined_minima(found, averages, problem, config, refine, n_free_points)
+    return _with_refined_minima(found, problem, config, refine)
 
 
 def refines(config: NLSQConfig, choice) -> bool:
@@ -273,7 +283,7 @@ def _by_multistart(
         callback=told,
     )
     minima = tuple(
-        SearchMinimum(space.named(space.physical(m.parameters)), m.chi_squared, m.count, m.distance, False)
+        SearchMinimum(space.named(space.physical(m.parameters)), np.nan, m.count, m.distance, False)
         for m in found.minima
     )
     solved = sum(m.count for m in minima)
@@ -323,7 +333,7 @@ def _record(
     )
 
 
-def search_record(choice, found: Found | None, solution: Solution) -> GlobalSearch:
+def search_record(choice, found: Found | None, solution: Solution | None, n_free_points: int) -> GlobalSearch:
     """The record with what the refinement came to.
 
     Parameters
@@ -332,18 +342,39 @@ def search_record(choice, found: Found | None, solution: Solution) -> GlobalSear
         What was chosen.
     found : Found or None
         None where that was no search.
-    solution : Solution
-        On all the data, in plain least squares with the scaling that the fit began with.
+    solution : Solution or None
+        On all the data, in plain least squares with the scaling that the fit began with; None where nothing was fitted.
+    n_free_points : int
+        Degrees of freedom.
     """
     if found is None:
         return _record(choice, stage="refinement", message="", evaluations=0, seed=None, stopped=False)
-    cost, record = solution.at.fit.cost, found.record
-    return replace(
+    record = found.record
+    if solution is None:
+        return record
+    cost = solution.at.fit.cost
+    record = replace(
         record,
         chi_squared_by_stage=record.chi_squared_by_stage | {"refinement": cost},
         stage="refinement" if cost < found.at.fit.cost else record.stage,
         stopped=record.stopped or solution.message == STOPPED,
     )
+    if not found.reached:
+        return record
+    # Where the fit ended is one of the minima, whether the search had found it or start values from the data did.
+    minima = _told_apart((*found.reached, _Reached(solution.at, 0, True)), found.averages)
+    best, averages = minima[0].at, found.averages
+    listed = tuple(
+        SearchMinimum(
+            averages.space.named(averages.space.wrapped(m.at.physical)),
+            m.at.fit.cost,
+            m.count,
+            averages.distance(m.at.physical, best.physical),
+            m.refined,
+        )
+        for m in minima
+    )
+    return replace(record, minima=listed, undecided=_undecided(listed, best.fit.cost / n_free_points))
 
 
 @dataclass
@@ -355,15 +386,8 @@ class _Reached:
     refined: bool
 
 
-def _with_refined_minima(
-    found: Found,
-    averages: _Averages,
-    problem: Problem,
-    config: NLSQConfig,
-    refine,
-    dof: int,
-) -> Found:
-    """The minima of multistart with χ² of all the data, the best ones refined there; the best of all is what was found."""
+def _with_refined_minima(found: Found, problem: Problem, config: NLSQConfig, refine) -> Found:
+    """The minima of multistart with all the data, the best ones refined there; the best of all is what was found."""
     reached, passes, stopped = [], found.passes, False
     try:
         for number, minimum in enumerate(found.record.minima):
@@ -378,38 +402,23 @@ def _with_refined_minima(
                 reached.append(_Reached(at, minimum.count, refined))
     except KeyboardInterrupt:
         stopped = True
-    if not reached:
-        return replace(found, record=replace(found.record, minima=(), stopped=stopped))
-    space = averages.space
-    minima = _told_apart(reached, averages)
-    best = minima[0].at
-    listed = tuple(
-        SearchMinimum(
-            space.named(space.wrapped(m.at.physical)),
-            m.at.fit.cost,
-            m.count,
-            averages.distance(m.at.physical, best.physical),
-            m.refined,
-        )
-        for m in minima
-    )
-    lower = best.fit.cost < found.at.fit.cost
-    record = replace(
-        found.record, minima=listed, undecided=_undecided(listed, best.fit.cost / dof), stopped=stopped
-    )
-    if lower:
-        cost = found.record.chi_squared_by_stage | {"search": best.fit.cost}
+    record = replace(found.record, stopped=stopped)
+    best = min((r.at for r in reached), key=lambda at: at.fit.cost, default=found.at)
+    if best.fit.cost < found.at.fit.cost:
+        cost = record.chi_squared_by_stage | {"search": best.fit.cost}
         record = replace(record, stage="search", chi_squared_by_stage=cost)
-    return replace(found, at=best if lower else found.at, passes=passes, record=record)
+    else:
+        best = found.at
+    return replace(found, at=best, passes=passes, record=record, reached=tuple(reached))
 
 
-def _told_apart(reached: list[_Reached], averages: _Averages) -> list[_Reached]:
+def _told_apart(reached: Iterable[_Reached], averages: _Averages) -> list[_Reached]:
     """Distinct minima, the best first: what all the data lead to the same place is one."""
     distinct: list[_Reached] = []
     for one in sorted(reached, key=lambda r: r.at.fit.cost):
         home = next((d for d in distinct if averages.apart(one.at.physical, d.at.physical) < _SAME), None)
         if home is None:
-            distinct.append(one)
+            distinct.append(replace(one))
         else:
             home.count += one.count
     return distinct

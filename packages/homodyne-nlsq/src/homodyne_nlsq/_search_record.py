@@ -37,9 +37,9 @@ class SearchMinimum:
     physical : dict
         Physical parameters by name.
     chi_squared : float
-        χ² of all the data there.
+        χ² of all the data there; NaN where the search was stopped before they were passed over.
     count : int
-        Starts that led here.
+        Starts that led here; 0 where only the fit after the search did, from start values of the data.
     distance : float
         How far the maps that it predicts are from those of the best one [standard deviations of all points together]: below 1, nothing
         that was measured tells the two apart.

@@ -122,11 +122,6 @@ def _refinement_strategy(data: TwoTimeData | TwoTimeStream, config: NLSQConfig) 
             "cmaes.refinement_workflow is 'standard', but data are maps in a file (TwoTimeStream), which are streamed; expected 'auto' or "
             "'streaming', or the result of homodyne_data.load_xpcs."
         )
-    if workflow == "streaming" and config.engine == "nlsq":
-        raise FitInputError(
-            "cmaes.refinement_workflow is 'streaming', but engine 'nlsq' holds the whole Jacobian; expected 'auto' or 'standard', or engine "
-            "'structured'."
-        )
     if workflow != "auto":
         return {"standard": NLSQStrategy.STANDARD, "streaming": NLSQStrategy.HYBRID_STREAMING}[workflow]
     if strategy is NLSQStrategy.STANDARD and config.engine != "nlsq":
