@@ -51,7 +51,14 @@ def assert_blocks_agree(found, expected, tolerance=1e-12):
 
 @pytest.mark.parametrize(
     "kind, n_t, block",
-    [("static", 2, 1), ("static", 19, 19), ("flow", 19, 1), ("flow", 19, 4), ("flow", 19, 50)],
+    [
+        ("static", 2, 1),
+        ("static", 19, 19),
+        ("flow", 19, 1),
+        ("flow", 19, 4),
+        ("flow", 19, 50),
+        ("flow", 90, 70),
+    ],
 )
 def test_every_pair_is_in_the_blocks_of_its_two_frames(kind, n_t, block):
     model, physical, c2, weights = measurement(kind, n_t)

@@ -74,7 +74,9 @@ def test_tile_size_does_not_matter(monkeypatch, kind, tile):
     expected = np.asarray(normal_equations(model, physical, c2))
     monkeypatch.setattr(_normal_equations, "_TILE", tile)
     # A new function, since the compiled one remembers its tiles.
-    found = jax.jit(_normal_equations._gram_of_rows.__wrapped__)(model, physical, c2, None, 0)
+    found = jax.jit(_normal_equations._gram_of_rows.__wrapped__)(
+        _normal_equations.Pass.of(model, physical, c2, None, 0)
+    )
     assert_grams_agree(found, expected)
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+import jax
 import numpy as np
 import pytest
 
@@ -302,3 +303,12 @@ def test_a_stream_stops_at_its_own_number_of_passes(tmp_path):
     assert found.iterations == 2
     assert not found.success
     assert "max_iterations (2 passes" in found.message
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="another device has memory of its own")
+def test_all_chunks_use_one_room_and_no_copy_of_it():
+    maps = _held.RowChunks(flow(), 7 * 240)
+    with jax.enable_x64(True):
+        chunks = [rows.c2 for angles, folded in maps.parts() for rows in maps._rows_of(angles, folded)]
+    assert len(chunks) == 6
+    assert {chunk.unsafe_buffer_pointer() for chunk in chunks} == {maps._rooms["c2"].ctypes.data}

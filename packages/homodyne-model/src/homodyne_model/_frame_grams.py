@@ -5,8 +5,10 @@ frame lies in a block, those of [1] to the pairs whose earlier frame does; over 
 columns hold C2 too, they give score and curvature of a block at any contrast and offset
 (`homodyne_model.clustered_meat`).
 
-A tile is as high (or as wide) as a block and long in the other direction, so that its sums belong to one block; the two kinds of
-blocks take a pass each.
+A tile is as high (or as wide) as a block and long in the other direction, so that its sums belong to one block. The two kinds of
+blocks take a pass each, through one loop: seen from the earlier frame time runs backwards, and the sums are the same
+(`homodyne_model._normal_equations.Tile.backwards`). A second loop would be a second program, and what the compiler needs for it is more
+than the pass does.
 """
 
 from functools import partial
@@ -14,12 +16,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from homodyne_model._normal_equations import Pass, assemble, no_sums
+from homodyne_model._normal_equations import Pass, assemble
 from homodyne_model._two_time_model import TwoTimeModel
 from homodyne_model.errors import ModelError
 
-# Pairs of a tile, about, and the most frames that its long side spans: longer, and too much of it lies beyond the diagonal.
-_TILE_PAIRS, _LONGEST = 4096, 256
+# Most frames that the short side of a tile spans, pairs of a tile, and the most frames that its long side spans: longer, and too much of it
+# lies beyond the diagonal.
+_SHORT, _TILE_PAIRS, _LONGEST = 64, 4096, 128
 
 
 def frame_grams(model: TwoTimeModel, physical, c2, weights=None, *, block: int, first_row: int = 0):
@@ -64,64 +67,46 @@ def frame_grams(model: TwoTimeModel, physical, c2, weights=None, *, block: int, 
     """
     if not isinstance(block, int) or block < 1:
         raise ModelError(f"block is {block!r}; expected a whole number of frames, at least 1.")
-    return _grams_by_frame(*Pass.of(model, physical, c2, weights, first_row), min(block, model.n_t))
+    return _grams_by_frame(Pass.of(model, physical, c2, weights, first_row), min(block, model.n_t))
 
 
 @partial(jax.jit, static_argnames="block")
-def _grams_by_frame(model, physical, c2, weights, first_row, block):
-    data = Pass(model, physical, c2, weights, first_row)
-    by_frame = jnp.stack([_by_later_frame(data, block), _by_earlier_frame(data, block)])
-    return jnp.moveaxis(by_frame, 2, 0)
+def _grams_by_frame(data: Pass, block: int):
+    n_rows, n_t = data.c2.shape[1:]
+    n_blocks, n_parts = -(-n_t // block), -(-block // min(_SHORT, n_rows))
+    # A stretch of frames is a block or a part of one.
+    short, n_stretches = -(-block // n_parts), n_blocks * n_parts
+    long = _long_side(short, n_rows)
+    lying, standing = data.tiles(short, long), data.tiles(long, short)
+
+    def of_stretch(k):
+        """Sums over the pairs whose later (first half of k) or earlier frame lies in a stretch."""
+        is_later, block_k, part = k < n_stretches, k % n_stretches // n_parts, k % n_parts
+        begin = block_k * block + part * short
+        end = jnp.minimum(begin + short, (block_k + 1) * block)
+        row, end_row = begin - data.first_row, end - data.first_row
+
+        def add_tile(tile, total):
+            found = jax.tree.map(
+                lambda later, earlier: jnp.where(is_later, later, earlier),
+                lying(row, tile * long, end_row=end_row),
+                standing(tile * long, begin, end_col=end).backwards(),
+            )
+            return jax.tree.map(jnp.add, total, data.sums(found))
+
+        is_held = (row < n_rows) & (end_row > 0)
+        first = jnp.where(is_later, 0, jnp.maximum(row, 0) // long)
+        last = jnp.where(is_later, jnp.where(is_held, -(-(end - 1) // long), 0), -(-n_rows // long))
+        return jax.lax.fori_loop(first, last, add_tile, data.no_sums(lying))
+
+    sums = jax.lax.map(of_stretch, jnp.arange(2 * n_stretches))
+    sums = jax.tree.map(lambda leaf: leaf.reshape(2, n_blocks, n_parts, *leaf.shape[1:]).sum(2), sums)
+    grams = jax.vmap(jax.vmap(lambda one: assemble(data.model, data.physical, one)))(sums)
+    return jnp.moveaxis(grams, 2, 0)
 
 
-def _by_later_frame(data: Pass, block: int):
-    """(n_blocks, n_phi, n, n)."""
-    n_rows, n_t, first_row = data.c2.shape[1], data.model.n_t, data.first_row
-    height, width = min(block, n_rows), _length(block, n_t)
-    tile_sums = data.tile_sums(height, width)
-    first_block = first_row // block
-    n_blocks, n_touched = -(-n_t // block), (n_rows - 1) // block + 2
-
-    def of_block(k):
-        row = (first_block + k) * block - first_row
-        end = jnp.minimum(row + block, n_rows)
-        n_tiles = jnp.where(row < n_rows, (first_row + end - 1) // width + 1, 0)
-        return _sum_of_tiles(lambda tile: tile_sums(row, tile * width, end), 0, n_tiles, tile_sums)
-
-    touched = _assembled(data, jax.lax.map(of_block, jnp.arange(n_touched)))
-    every = jnp.zeros((n_blocks + n_touched, *touched.shape[1:]), touched.dtype)
-    return jax.lax.dynamic_update_slice_in_dim(every, touched, first_block, axis=0)[:n_blocks]
-
-
-def _by_earlier_frame(data: Pass, block: int):
-    """(n_blocks, n_phi, n, n)."""
-    n_rows, n_t, first_row = data.c2.shape[1], data.model.n_t, data.first_row
-    height, width = _length(block, n_rows), block
-    tile_sums = data.tile_sums(height, width)
-
-    def of_block(k):
-        col = k * block
-        begin = jnp.maximum(col - first_row, 0) // height
-        return _sum_of_tiles(
-            lambda tile: tile_sums(tile * height, col, end_col=col + block),
-            begin,
-            -(-n_rows // height),
-            tile_sums,
-        )
-
-    return _assembled(data, jax.lax.map(of_block, jnp.arange(-(-n_t // block))))
-
-
-def _length(block: int, n: int) -> int:
-    """Long side of a tile along n frames."""
-    longest = min(_LONGEST, max(1, _TILE_PAIRS // block))
-    return -(-n // -(-n // longest))
-
-
-def _sum_of_tiles(sums_of, begin, end, tile_sums):
-    add = lambda tile, total: jax.tree.map(jnp.add, total, sums_of(tile))  # noqa: E731
-    return jax.lax.fori_loop(begin, end, add, no_sums(tile_sums))
-
-
-def _assembled(data: Pass, sums):
-    return jax.vmap(lambda one: assemble(data.model, data.physical, one))(sums)
+def _long_side(short: int, n: int) -> int:
+    """Long side of tiles that cover n frames evenly; of whole stretches, so that tiles end where stretches do at the diagonal."""
+    longest = max(1, min(_LONGEST, _TILE_PAIRS // short))
+    even = -(-n // -(-n // longest))
+    return min(n, -(-even // short) * short)

@@ -97,15 +97,41 @@ class PairSums(NamedTuple):
     """
 
     dd: jax.Array  # (n_phi, 3, 3)
-    d_f: jax.Array  # (n_phi, 3): d against f, 1, y
-    d_1: jax.Array
-    d_y: jax.Array
+    d: jax.Array  # (3, n_phi, 3): d against f, 1, y
     scalars: jax.Array  # (n_phi, 3, 3): Gram matrix of f, 1, y
     ds: jax.Array | None = None
     ss: jax.Array | None = None
-    s_f: jax.Array | None = None
-    s_1: jax.Array | None = None
-    s_y: jax.Array | None = None
+    s: jax.Array | None = None
+
+
+class Tile(NamedTuple):
+    """Pairs of some later with some earlier frames, all angles.
+
+    Attributes
+    ----------
+    later, earlier : FrameVectors
+        The frames.
+    inside : Array, (n_later, n_earlier)
+        Pairs of the tile.
+    c2, weights : Array, (n_phi, n_later, n_earlier)
+        As given, whether they count or not; weights may be None.
+    """
+
+    later: FrameVectors
+    earlier: FrameVectors
+    inside: jax.Array
+    c2: jax.Array
+    weights: jax.Array | None
+
+    def backwards(self) -> "Tile":
+        """The same pairs with time running backwards, so that the earlier frames take the place of the later ones.
+
+        S counts from the other end then, and the derivative by x changes its sign with x: no sum over the pairs changes.
+        """
+        later, earlier = (
+            v._replace(decay=-v.decay, decay_basis=-v.decay_basis) for v in (self.earlier, self.later)
+        )
+        return Tile(later, earlier, *jax.tree.map(lambda pairs: jnp.swapaxes(pairs, -1, -2), self[2:]))
 
 
 def normal_equations(model: TwoTimeModel, physical, c2, weights=None, *, first_row=0):
@@ -148,7 +174,7 @@ def normal_equations(model: TwoTimeModel, physical, c2, weights=None, *, first_r
     >>> gram.shape, float(gram[0, 4, 4])
     ((2, 6, 6), 6.0)
     """
-    return _gram_of_rows(*Pass.of(model, physical, c2, weights, first_row))
+    return _gram_of_rows(Pass.of(model, physical, c2, weights, first_row))
 
 
 class Pass(NamedTuple):
@@ -159,6 +185,7 @@ class Pass(NamedTuple):
     c2: jax.Array
     weights: jax.Array | None
     first_row: int | jax.Array
+    vectors: FrameVectors
 
     @classmethod
     def of(cls, model: TwoTimeModel, physical, c2, weights, first_row) -> "Pass":
@@ -178,61 +205,70 @@ class Pass(NamedTuple):
         if np.shape(physical) != (model.n_physical,):
             raise ModelError(f"physical has shape {np.shape(physical)}; expected ({model.n_physical},).")
         weights = None if weights is None else jnp.asarray(weights)
-        return cls(model, real_array(physical), jnp.asarray(c2), weights, first_row)
+        physical = real_array(physical)
+        vectors = _frame_vectors(model, physical)
+        return cls(model, physical, jnp.asarray(c2), weights, first_row, vectors)
 
-    def tile_sums(self, height: int, width: int):
-        """The sums over one tile, as a function of where it begins and, optionally, ends.
+    def tiles(self, height: int, width: int):
+        """The tiles of one size, as a function of where one begins and, optionally, ends.
 
         The function takes the first row and the first frame of the tile, and the row and the frame where it ends, by default
         behind the last. A tile that would stick out is moved back, and what it then holds beyond its limits is masked.
         """
-        model, physical, c2, weights, first_row = self
-        n_rows, n_t, dtype = c2.shape[1], model.n_t, physical.dtype
-        vectors = _frame_vectors(model, physical)
-        phase = model.shear_phase(physical).scale if model.sheared else None
+        _, physical, c2, weights, first_row, vectors = self
+        n_rows, n_t = c2.shape[1:]
 
-        def sums(row, col, end_row=n_rows, end_col=n_t):
+        def tile(row, col, end_row=n_rows, end_col=n_t) -> Tile:
             i0, j0 = jnp.clip(row, 0, n_rows - height), jnp.clip(col, 0, n_t - width)
             i, j = i0 + jnp.arange(height), j0 + jnp.arange(width)
             inside = first_row + i[:, None] > j[None, :]
             inside = inside & ((i >= row) & (i < end_row))[:, None] & ((j >= col) & (j < end_col))[None, :]
-            y = jax.lax.dynamic_slice(c2, (0, i0, j0), (c2.shape[0], height, width))
-            keep = inside[None] & jnp.isfinite(y)
-            root = None
-            if weights is not None:
-                w = jax.lax.dynamic_slice(weights, (0, i0, j0), y.shape).astype(dtype)
-                keep = keep & (w != 0)
-                root = jnp.sqrt(jnp.where(keep, w, 0))
-            y = jnp.where(keep, y.astype(dtype) - 1, 0)
+            part = (0, i0, j0), (c2.shape[0], height, width)
+            y = jax.lax.dynamic_slice(c2, *part)
+            w = None if weights is None else jax.lax.dynamic_slice(weights, *part)
             later, earlier = vectors.frames(first_row + i0, height), vectors.frames(j0, width)
-            return _sums_over_pairs(
-                model, phase, *_relative_to_slow_frame(physical, later, earlier), keep, y, root
-            )
+            return Tile(*_relative_to_slow_frame(physical, later, earlier), inside, y, w)
 
-        return sums
+        return tile
+
+    def sums(self, tile: Tile) -> PairSums:
+        """Sums over a tile."""
+        later, earlier, inside, c2, weights = tile
+        dtype = self.physical.dtype
+        keep, root = inside[None] & jnp.isfinite(c2), None
+        if weights is not None:
+            w = weights.astype(dtype)
+            keep = keep & (w != 0)
+            root = jnp.sqrt(jnp.where(keep, w, 0))
+        y = jnp.where(keep, c2.astype(dtype) - 1, 0)
+        phase = self.model.shear_phase(self.physical).scale if self.model.sheared else None
+        return _sums_over_pairs(self.model, phase, later, earlier, keep, y, root)
+
+    def no_sums(self, tiles) -> PairSums:
+        """Zeros, to add the sums of tiles to."""
+        shapes = jax.eval_shape(lambda: self.sums(tiles(0, 0)))
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 @jax.jit
-def _gram_of_rows(model, physical, c2, weights, first_row):
-    """Gram matrices of the rows of the maps from ``first_row`` on that ``c2`` holds, (n_phi, n_rows, n_t)."""
-    n_rows, n_t = c2.shape[1], model.n_t
+def _gram_of_rows(data: Pass):
+    """Gram matrices of the rows of the maps that a pass reads."""
+    n_rows, n_t = data.c2.shape[1:]
     height, width = (-(-n // max(1, round(n / _TILE))) for n in (n_rows, n_t))
-    tile_sums = Pass(model, physical, c2, weights, first_row).tile_sums(height, width)
+    tiles = data.tiles(height, width)
 
     def add_row_of_tiles(row, total):
-        last_frame = first_row + jnp.minimum((row + 1) * height, n_rows) - 1
-        add_tile = lambda col, total: jax.tree.map(jnp.add, total, tile_sums(row * height, col * width))  # noqa: E731
+        last_frame = data.first_row + jnp.minimum((row + 1) * height, n_rows) - 1
+        add_tile = lambda col, total: jax.tree.map(  # noqa: E731
+            jnp.add, total, data.sums(tiles(row * height, col * width))
+        )
         return jax.lax.fori_loop(0, last_frame // width + 1, add_tile, total)
 
-    total = jax.lax.fori_loop(0, -(-n_rows // height), add_row_of_tiles, no_sums(tile_sums))
-    return assemble(model, physical, total)
+    total = jax.lax.fori_loop(0, -(-n_rows // height), add_row_of_tiles, data.no_sums(tiles))
+    return assemble(data.model, data.physical, total)
 
 
-def no_sums(tile_sums) -> "PairSums":
-    """Zeros, to add the sums of tiles to."""
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(tile_sums, 0, 0))
-
-
+@jax.jit
 def _frame_vectors(model: TwoTimeModel, physical) -> FrameVectors:
     diffusion = model.diffusion_integral(physical)
     if not model.sheared:
@@ -282,47 +318,44 @@ def _sums_over_pairs(model, phase, later: FrameVectors, earlier: FrameVectors, k
         return column if root is None else column * root
 
     decay = later.decay_basis, earlier.decay_basis
-    ff, f1, fy = _margins(f * f), _margins(against_one(f)), _margins(f * y)
-    y1, yy = against_one(y).sum((1, 2)), (y * y).sum((1, 2))
-    count = against_one(one).sum((1, 2))
-    scalars = [ff.total, f1.total, fy.total, f1.total, count, y1, fy.total, y1, yy]
+    by_f = _margins(f * f, against_one(f), f * y)
+    ff, f1, fy = by_f.rows.sum(2)
+    y1, yy, count = (field.sum((1, 2)) for field in (against_one(y), y * y, against_one(one)))
     sums = PairSums(
-        _sum_products(f * f, ff, *decay, *decay),
-        _sum_differences(ff, *decay),
-        _sum_differences(f1, *decay),
-        _sum_differences(fy, *decay),
-        jnp.stack(scalars, axis=-1).reshape(-1, 3, 3),
+        _sum_products(f * f, by_f.of(0), *decay, *decay),
+        _sum_differences(by_f, *decay),
+        jnp.stack([ff, f1, fy, f1, count, y1, fy, y1, yy], axis=-1).reshape(-1, 3, 3),
     )
     if not model.sheared:
         return sums
     strain = later.strain_basis, earlier.strain_basis
-    fv, vv = _margins(f * v), _margins(v * v)
+    by_v, vv = _margins(f * v, against_one(v), v * y), _margins(v * v)
     return sums._replace(
-        ds=_sum_products(f * v, fv, *decay, *strain),
-        ss=_sum_products(v * v, vv, *strain, *strain),
-        s_f=_sum_differences(fv, *strain),
-        s_1=_sum_differences(_margins(against_one(v)), *strain),
-        s_y=_sum_differences(_margins(v * y), *strain),
+        ds=_sum_products(f * v, by_v.of(0), *decay, *strain),
+        ss=_sum_products(v * v, vv.of(0), *strain, *strain),
+        s=_sum_differences(by_v, *strain),
     )
 
 
 class _Margins(NamedTuple):
-    """Row sums (n_phi, n_later) and column sums (n_phi, n_earlier) of a field over the pairs."""
+    """Sums of fields over the pairs, along rows (..., n_phi, n_later) and along columns (..., n_phi, n_earlier)."""
 
     rows: jax.Array
     cols: jax.Array
 
-    @property
-    def total(self):
-        return self.rows.sum(1)
+    def of(self, k: int) -> "_Margins":
+        """Those of one field."""
+        return _Margins(self.rows[k], self.cols[k])
 
 
-def _margins(field) -> _Margins:
-    return _Margins(field.sum(2), field.sum(1))
+def _margins(*fields) -> _Margins:
+    return _Margins(
+        jnp.stack([field.sum(2) for field in fields]), jnp.stack([field.sum(1) for field in fields])
+    )
 
 
 def _sum_differences(margins: _Margins, later, earlier):
-    """Σ_ij M_ij (b_i - b_j) for every angle and basis vector, (n_phi, k)."""
+    """Σ_ij M_ij (b_i - b_j) for every field, angle and basis vector, (n_fields, n_phi, k)."""
     return margins.rows @ later.T - margins.cols @ earlier.T
 
 
@@ -340,7 +373,7 @@ def assemble(model: TwoTimeModel, physical, sums: PairSums):
     n_phi = model.n_phi
     if not model.sheared:
         to_columns = jnp.broadcast_to(-(model.q**2) * jnp.eye(3, dtype=physical.dtype)[None], (n_phi, 3, 3))
-        inner, outer = sums.dd, jnp.stack([sums.d_f, sums.d_1, sums.d_y], axis=-1)
+        inner, outer = sums.dd, jnp.moveaxis(sums.d, 0, -1)
     else:
         phase = model.shear_phase(physical)
         strain_of_phi0 = jnp.stack([physical[3], jnp.zeros_like(physical[3]), physical[5]])
@@ -351,9 +384,7 @@ def assemble(model: TwoTimeModel, physical, sums: PairSums):
         )
         to_columns = to_columns.at[:, 6, 3:].set(phase.slope[:, None] * strain_of_phi0[None])
         inner = jnp.block([[sums.dd, sums.ds], [jnp.swapaxes(sums.ds, 1, 2), sums.ss]])
-        outer = jnp.stack(
-            [jnp.concatenate(pair, axis=1) for pair in zip(sums[1:4], sums[7:10], strict=True)], axis=-1
-        )
+        outer = jnp.moveaxis(jnp.concatenate([sums.d, sums.s], axis=-1), 0, -1)
     theta = to_columns @ inner @ jnp.swapaxes(to_columns, 1, 2)
     mixed = to_columns @ outer
     return jnp.block([[theta, mixed], [jnp.swapaxes(mixed, 1, 2), sums.scalars]])

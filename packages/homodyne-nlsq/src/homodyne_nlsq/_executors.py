@@ -26,7 +26,7 @@ from homodyne_nlsq._solve import Progress, solve
 from homodyne_nlsq.errors import FitInputError
 
 # Points of a chunk of rows: large enough that the loop over chunks costs nothing, small beside the data.
-CHUNK_POINTS = 4_000_000
+CHUNK_POINTS = 2_000_000
 
 
 class _Executor:

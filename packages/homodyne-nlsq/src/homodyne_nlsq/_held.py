@@ -4,12 +4,15 @@ Gram matrices add up over any division of the points, so maps in memory, chunks 
 same sums to rounding.
 """
 
+import math
+import mmap
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from homodyne_data import DataError, Provenance, TwoTimeData, TwoTimeStream
@@ -124,16 +127,37 @@ class HeldMaps:
         if n_rows == n_t:
             yield Rows(angles, 0, maps.c2, maps.weights, maps.angle_weight)
             return
+        c2, weights = self._room_for("c2", maps.c2, n_rows), self._room_for("weights", maps.weights, n_rows)
         for start in range(0, n_t, n_rows):
             # The last rows are moved back to have the shape of the others, and what they repeat is masked.
             first = min(start, n_t - n_rows)
-            rows = slice(first, first + n_rows)
-            c2 = maps.c2[:, rows]
-            if first < start:
-                c2 = c2.copy()
-                c2[:, : start - first] = np.nan
-            weights = None if maps.weights is None else maps.weights[:, rows]
-            yield Rows(angles, first, c2, weights, maps.angle_weight)
+            # Beyond the diagonal nothing is read.
+            part = np.s_[:, first : first + n_rows, : first + n_rows]
+            for room, whole in ((c2, maps.c2), (weights, maps.weights)):
+                if room is not None:
+                    room[:, :, : first + n_rows] = whole[part]
+            c2[:, : start - first] = np.nan
+            held = (None if room is None else jax.device_put(room) for room in (c2, weights))
+            yield Rows(angles, first, *held, maps.angle_weight)
+
+    def _room_for(self, name: str, maps: np.ndarray | None, n_rows: int) -> np.ndarray | None:
+        """Room for rows of maps, one for all chunks: what is in it may change as soon as a sum over it is known.
+
+        It begins with a page of memory, so that a processor uses it as it is: of arrays that do not begin at a multiple of 64 bytes JAX makes
+        a copy.
+        """
+        if maps is None:
+            return None
+        shape = (len(maps), n_rows, maps.shape[2])
+        room = self._rooms.get(name)
+        if room is None or room.shape != shape or room.dtype != maps.dtype:
+            pages = mmap.mmap(-1, math.prod(shape) * maps.itemsize)
+            room = self._rooms[name] = np.frombuffer(pages, maps.dtype).reshape(shape)
+        return room
+
+    @cached_property
+    def _rooms(self) -> dict[str, np.ndarray]:
+        return {}
 
 
 def _weights(reweighting: Reweighting | None, part: TwoTimeModel, rows: Rows):
@@ -321,8 +345,8 @@ def _folded(data: TwoTimeData, separate_halves: bool) -> list[FoldedMaps]:
 
 def _on_device(maps: FoldedMaps) -> FoldedMaps:
     """On the device once, not in every pass."""
-    weights = None if maps.weights is None else jnp.asarray(maps.weights)
-    return replace(maps, c2=jnp.asarray(maps.c2), weights=weights)
+    weights = None if maps.weights is None else jax.device_put(maps.weights)
+    return replace(maps, c2=jax.device_put(maps.c2), weights=weights)
 
 
 def with_sigma(data: TwoTimeData) -> TwoTimeData:
