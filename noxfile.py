@@ -25,6 +25,8 @@ PROJECTS = {
 }
 TESTED = [dist for dist in PROJECTS if any((ROOT / "packages" / dist / "tests").glob("test_*.py"))]
 STATISTICS = "pytest.mark.statistics"
+# Extras that bring hundreds of distributions; `integration` tests them.
+HEAVY = {"nlsq"}
 every_distribution = nox.parametrize("dist", list(PROJECTS), ids=list(PROJECTS))
 every_tested_distribution = nox.parametrize("dist", TESTED, ids=TESTED)
 
@@ -49,11 +51,13 @@ def with_siblings(*dists: str) -> list[str]:
     return sorted(found)
 
 
-def optional_siblings(dist: str) -> list[str]:
-    """Names of distributions from this repository that the extras of a distribution bring."""
-    extras = PROJECTS[dist]["project"].get("optional-dependencies", {}).values()
-    named = (re.match(r"[\w.-]+", requirement)[0] for extra in extras for requirement in extra)
-    return [name for name in named if name in PROJECTS]
+def optional(dist: str) -> tuple[list[str], list[str]]:
+    """What the extras of a distribution bring, but for the heavy ones: siblings by name, and requirements from elsewhere."""
+    extras = PROJECTS[dist]["project"].get("optional-dependencies", {})
+    named = [requirement for extra in sorted(set(extras) - HEAVY) for requirement in extras[extra]]
+    is_sibling = {requirement: re.match(r"[\w.-]+", requirement)[0] in PROJECTS for requirement in named}
+    siblings = [re.match(r"[\w.-]+", requirement)[0] for requirement in named if is_sibling[requirement]]
+    return siblings, [requirement for requirement in named if not is_sibling[requirement]]
 
 
 def folder(dist: str) -> Path:
@@ -90,8 +94,9 @@ def imports(session: nox.Session) -> None:
 @nox.session
 @every_tested_distribution
 def tests(session: nox.Session, dist: str) -> None:
-    """Test one distribution with its own dependencies and the siblings of its extras: its suite and the examples of its docstrings."""
-    install_editable(session, dist, *optional_siblings(dist), groups=("test",))
+    """Test one distribution with its own dependencies and its extras: its suite and the examples of its docstrings."""
+    siblings, requirements = optional(dist)
+    install_editable(session, dist, *siblings, groups=("test",), requirements=tuple(requirements))
     session.run(
         "pytest",
         "--doctest-modules",

@@ -27,6 +27,7 @@ from homodyne_model._correlation import (
 from homodyne_model._directions import Directions, determined_directions, invert_identifiable
 from homodyne_model._frame_grams import frame_grams
 from homodyne_model._normal_equations import normal_equations
+from homodyne_model._pair_sums import pair_sums
 from homodyne_model._parameters import PARAMETERS, AnalysisMode, Parameter, ParameterLayout
 from homodyne_model._residuals import PointChunk, StratifiedResidualFunction, StratifiedResidualFunctionJIT
 from homodyne_model._scaling import (
@@ -89,6 +90,7 @@ __all__ = [
     "map_c2",
     "map_g1",
     "normal_equations",
+    "pair_sums",
     "points_c2",
     "points_g1",
     "rows_c2",

@@ -1,0 +1,109 @@
+"""What a least-squares result contributes: where sampling begins and how the coordinates are whitened. Never information."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from homodyne_cmc.errors import CMCInputError
+from homodyne_model import SCALING_MODES, AnalysisMode
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Physical parameters and their covariances from a fit.
+
+    Attributes
+    ----------
+    physical : (d,)
+        Values in natural units.
+    covariance : (d, d) or None
+        Of independent points where the fit tells that from the clustered one: that is the width of the likelihood.
+    robust_sd : (d,) or None
+        Standard errors that know that points share frames and speckles.
+    per_angle_mode : str or None
+        How contrast and offset varied with the angle.
+    """
+
+    physical: np.ndarray
+    covariance: np.ndarray | None
+    robust_sd: np.ndarray | None
+    per_angle_mode: str | None
+
+    @classmethod
+    def of(cls, source: Any, analysis_mode: str) -> "WarmStart":
+        """From an object or mapping with ``names``, ``values`` (or ``parameters``) and, optionally, ``covariance``.
+
+        Further names and entries are ignored; ``covariances`` (a mapping with ``hessian`` and ``robust``) goes before ``covariance``, and
+        ``per_angle_mode`` is taken over.
+
+        Raises
+        ------
+        CMCInputError
+            If names or values are missing or do not fit, or the fit held a physical parameter.
+        """
+        get = source.get if isinstance(source, Mapping) else lambda name: getattr(source, name, None)
+        names = get("names")
+        values = get("values")
+        # The method of a mapping is no value.
+        values = get("parameters") if values is None or callable(values) else values
+        if names is None or values is None:
+            raise CMCInputError(
+                f"nlsq_result is a {type(source).__name__} without names and values (or parameters); expected both, and a covariance."
+            )
+        names, values = list(names), np.asarray(values, dtype=float)
+        if values.shape != (len(names),):
+            raise CMCInputError(f"nlsq_result has {len(names)} names and values of shape {values.shape}.")
+        wanted = AnalysisMode(analysis_mode).physical_names
+        missing = [name for name in wanted if name not in names]
+        if missing:
+            raise CMCInputError(
+                f"nlsq_result has no {', '.join(missing)}; analysis_mode {analysis_mode} needs them."
+            )
+        at = [names.index(name) for name in wanted]
+        if not np.isfinite(values[at]).all():
+            bad = wanted[int(np.argmin(np.isfinite(values[at])))]
+            raise CMCInputError(
+                f"nlsq_result has {bad} = {values[names.index(bad)]}; expected a finite number."
+            )
+        fixed = get("fixed")
+        held = [] if fixed is None else [n for n, k in zip(wanted, at, strict=True) if np.asarray(fixed)[k]]
+        if held:
+            raise CMCInputError(
+                f"nlsq_result held {', '.join(held)} fixed; expected all physical parameters free: a narrow prior does what a fixed value "
+                "does (priors)."
+            )
+        several = get("covariances") or {}
+        covariance = _block("covariance", several.get("hessian", get("covariance")), at, len(names))
+        robust = _block("covariances['robust']", several.get("robust"), at, len(names))
+        mode = get("per_angle_mode")
+        if mode is not None and mode not in SCALING_MODES:
+            raise CMCInputError(
+                f"nlsq_result.per_angle_mode is {mode!r}; expected one of {', '.join(SCALING_MODES)}."
+            )
+        robust_sd = None if robust is None else np.sqrt(np.diag(robust))
+        return cls(values[at], covariance, robust_sd, mode)
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether there is a covariance that is positive definite."""
+        if self.covariance is None or not np.isfinite(self.covariance).all():
+            return False
+        sd = np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
+        return bool((sd > 0).all() and np.linalg.eigvalsh(self.covariance / np.outer(sd, sd))[0] > 1e-12)
+
+    def precision(self, tangent: np.ndarray) -> np.ndarray:
+        """Inverse covariance in coordinates with ∂θ/∂v ``tangent``."""
+        sd = np.sqrt(np.diag(self.covariance))
+        scaled = tangent / sd[:, None]
+        return scaled.T @ np.linalg.solve(self.covariance / np.outer(sd, sd), scaled)
+
+
+def _block(name: str, covariance, at, size: int) -> np.ndarray | None:
+    if covariance is None:
+        return None
+    covariance = np.asarray(covariance, dtype=float)
+    if covariance.shape != (size, size):
+        raise CMCInputError(f"nlsq_result: {name} has shape {covariance.shape}; expected ({size}, {size}).")
+    return covariance[np.ix_(at, at)]

@@ -1,0 +1,319 @@
+"""Whole runs on small measurements."""
+
+import jax
+import numpy as np
+import pytest
+
+from homodyne_cmc import CMCConfig, CMCInputError, CMCResult, fit_mcmc_jax
+from homodyne_data import TwoTimeData, open_xpcs, save_apsu
+from homodyne_model.testing import colloid, rheometer_flow
+
+
+def test_shards_agree_with_the_posterior_of_all_the_data(rest_result, reference, away, widths):
+    assert rest_result.status == "certified"
+    assert rest_result.n_shards == 4
+    assert away(rest_result, reference) < 0.15
+    assert ((widths(rest_result, reference) > 0.9) & (widths(rest_result, reference) < 1.1)).all()
+    sd = np.sqrt(np.diag(reference.covariance))
+    found = np.sqrt(np.diag(rest_result.covariance))
+    difference = rest_result.covariance / np.outer(found, found) - reference.covariance / np.outer(sd, sd)
+    assert np.abs(difference).max() < 0.05
+    assert rest_result.k_hat < 0.7
+    assert rest_result.ess > 400
+    assert not rest_result.tree["shards"]["diverging"].any()
+    assert float(rest_result.tree["shards"]["steps"].max()) < 12
+
+
+def test_the_truth_is_within_reach(rest, rest_result):
+    for name, value in zip(rest_result.physical_names, rest.physical, strict=True):
+        assert abs(rest_result.mean[name] - value) < 4 * rest_result.sd[name]
+    for name in ("contrast", "offset"):
+        drawn = rest_result.posterior[name].values[0]
+        assert (np.abs(drawn.mean(0) - getattr(rest, name)) < 4.5 * drawn.std(0)).all()
+
+
+def test_laminar_flow_without_divergences(data_of, away, warm):
+    truth = rheometer_flow(5, 60)
+    data, settings = data_of(truth, sigma=0.003), {"analysis_mode": "laminar_flow"}
+    shards = fit_mcmc_jax(data, settings | {"num_shards": 3}, warm(truth))
+    about_mode = fit_mcmc_jax(
+        data, settings | {"method": "laplace", "certificate_draws": 4000, "seed": 1}, warm(truth)
+    )
+    assert shards.status == about_mode.status == "certified"
+    assert away(shards, about_mode) < 0.15
+    assert float(shards.tree["shards"]["divergences"].max()) < 0.01
+    assert float(shards.tree["shards"]["steps"].max()) < 12
+    for name, value in zip(shards.physical_names, truth.physical, strict=True):
+        assert abs(shards.mean[name] - value) < 4.5 * shards.sd[name]
+
+
+def test_all_the_data_at_once(rest, rest_data, reference, away, widths, warm):
+    found = fit_mcmc_jax(rest_data, {"method": "nuts", "num_samples": 600}, warm(rest))
+    assert found.status == "certified", found.message
+    assert found.n_shards == 1
+    assert away(found, reference) < 0.15
+    assert ((widths(found, reference) > 0.9) & (widths(found, reference) < 1.1)).all()
+
+
+def test_the_same_call_gives_the_same_and_another_seed_does_not(rest, rest_data, rest_result, away, warm):
+    again = fit_mcmc_jax(rest_data, {"num_shards": 4}, warm(rest))
+    np.testing.assert_array_equal(again.draws, rest_result.draws)
+    other = fit_mcmc_jax(rest_data, CMCConfig(num_shards=4, seed=3), warm(rest))
+    assert not np.array_equal(other.draws, rest_result.draws)
+    assert away(other, rest_result) < 0.15
+
+
+def gaussian_update(reference, name, mu, sigma):
+    """Means and variance of a parameter when a normal prior meets a normal posterior."""
+    variance = reference.sd[name] ** 2
+    new = 1 / (1 / variance + 1 / sigma**2)
+    return new * (reference.mean[name] / variance + mu / sigma**2), np.sqrt(new)
+
+
+@pytest.mark.parametrize("n_shards", [1, 4])
+def test_a_narrow_prior_moves_the_posterior_as_the_algebra_says(rest, rest_data, reference, n_shards, warm):
+    mu, sigma = reference.mean["alpha"] + 1.5 * reference.sd["alpha"], 0.5 * reference.sd["alpha"]
+    prior = {"alpha": {"type": "Normal", "mu": mu, "sigma": sigma}}
+    found = fit_mcmc_jax(rest_data, {"num_shards": n_shards, "priors": prior}, warm(rest))
+    mean, sd = gaussian_update(reference, "alpha", mu, sigma)
+    assert found.status == "certified", found.message
+    # The posterior without the prior is not exactly normal.
+    assert abs(found.mean["alpha"] - mean) < 0.2 * sd
+    assert found.sd["alpha"] == pytest.approx(sd, rel=0.1)
+
+
+@pytest.mark.parametrize("n_shards", [1, 4])
+def test_bounds_hold_and_are_named_where_they_decide(rest, rest_data, reference, n_shards, warm):
+    lower = reference.mean["alpha"] + 0.5 * reference.sd["alpha"]
+    found = fit_mcmc_jax(rest_data, {"num_shards": n_shards, "bounds": {"alpha": (lower, 2.0)}}, warm(rest))
+    drawn, cut = found.posterior["alpha"].values[0], reference.posterior["alpha"].values[0]
+    cut = cut[cut > lower]
+    assert drawn.min() >= lower
+    assert abs(drawn.mean() - cut.mean()) < 0.2 * cut.std()
+    assert found.wall_share("alpha")[0] > 0.05
+    assert "draws of alpha are at its lower bound" in found.summary()
+
+
+def test_bounds_and_priors_of_the_scaling_reach_the_posterior(rest, rest_data, reference, warm):
+    offset = reference.posterior["offset"].values[0]
+    highest = float(np.quantile(offset[:, 1], 0.4))
+    found = fit_mcmc_jax(rest_data, {"method": "laplace", "bounds": {"offset": (0.5, highest)}}, warm(rest))
+    assert found.posterior["offset"].max() <= highest
+    cut = reference.draws[(offset < highest).all(1)]
+    assert len(cut) > 100
+    assert np.abs(found.draws.mean(0) - cut.mean(0)).max() < 10 * reference.sd["D0"]
+    assert abs(found.mean["alpha"] - cut[:, 1].mean()) < 0.3 * reference.sd["alpha"]
+
+
+@pytest.mark.parametrize("noise", ["global", "per_angle"])
+def test_sigma_is_inferred(rest, data_of, noise, warm):
+    found = fit_mcmc_jax(data_of(rest), {"noise": noise, "num_shards": 2}, warm(rest))
+    assert found.status == "certified"
+    sigma = found.posterior["sigma"].values[0]
+    assert (np.abs(sigma.mean(0) - 0.005) < 4 * sigma.std(0)).all()
+    assert (np.ptp(sigma, axis=1) > 0).any() == (noise == "per_angle")
+
+
+def test_sigma_that_was_not_given_is_inferred(rest, data_of, warm):
+    assert (
+        fit_mcmc_jax(data_of(rest, given=False), {"method": "laplace"}, warm(rest)).settings["noise"]
+        == "per_angle"
+    )
+    data = data_of(rest, given=False).with_estimated_sigma()
+    assert fit_mcmc_jax(data, {"method": "laplace"}, warm(rest)).settings["noise"] == "per_angle"
+    with pytest.raises(CMCInputError, match="data's sigma is estimated"):
+        fit_mcmc_jax(data, {"noise": "given"})
+
+
+@pytest.mark.parametrize("mode", ["constant", "fourier"])
+def test_angles_that_share_their_scaling(data_of, mode, warm):
+    truth = colloid(4, 40)._replace(contrast=np.full(4, 0.3), offset=np.full(4, 1.1))
+    settings = {"per_angle_mode": mode, "fourier_order": 1, "num_shards": 2}
+    found = fit_mcmc_jax(data_of(truth), settings, warm(truth))
+    assert found.status == "certified"
+    contrast = found.posterior["contrast"].values[0]
+    if mode == "constant":
+        assert (np.ptp(contrast, axis=1) < 1e-12).all()
+    free = fit_mcmc_jax(data_of(truth), {"method": "laplace"}, warm(truth))
+    assert contrast.std(0).mean() < free.posterior["contrast"].values[0].std(0).mean()
+    for name, value in zip(found.physical_names, truth.physical, strict=True):
+        assert abs(found.mean[name] - value) < 4 * found.sd[name]
+
+
+def test_the_warm_start_adds_no_information(rest_data, reference, rest_result, away, widths):
+    """Moved by 2 sd, four times as wide or half as wide: the same posterior."""
+    names = reference.physical_names
+    sd = np.array([reference.sd[n] for n in names])
+    values = np.array([reference.mean[n] for n in names])
+    for shift, factor in ((1.0, 1.0), (0.0, 4.0), (0.0, 0.25)):
+        warm = {
+            "names": names,
+            "values": values + shift * sd * [1, 1, -1],
+            "covariance": factor * reference.covariance,
+        }
+        found = fit_mcmc_jax(rest_data, {"num_shards": 4}, warm)
+        assert found.status == "certified"
+        assert away(found, reference) < 0.15
+        assert ((widths(found, reference) > 0.9) & (widths(found, reference) < 1.1)).all()
+        np.testing.assert_allclose(found.tree["warm_start"]["value"], warm["values"])
+
+
+def test_robust_errors_are_shown_beside_the_posterior(rest_data, reference):
+    warm = {
+        "names": reference.physical_names,
+        "values": list(reference.mean.values()),
+        "covariances": {"hessian": reference.covariance, "robust": 9 * reference.covariance},
+        "per_angle_mode": "individual",
+    }
+    found = fit_mcmc_jax(rest_data, {"method": "laplace"}, warm)
+    assert found.robust_sd == pytest.approx({k: 3 * v for k, v in reference.sd.items()}, rel=0.01)
+    assert "robust sd" in found.summary()
+    assert reference.robust_sd is None
+
+
+def test_files(rest_result, tmp_path):
+    path = rest_result.save(tmp_path / "posterior.nc")
+    loaded = CMCResult.load(path)
+    np.testing.assert_array_equal(loaded.draws, rest_result.draws)
+    assert loaded.summary() == rest_result.summary()
+    assert loaded.settings == rest_result.settings
+    assert loaded.tree["posterior"]["contrast"].dims == ("chain", "draw", "angle")
+    assert loaded.tree["posterior"]["D0"].attrs["units"] == "Å²/s"
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        rest_result.save(path)
+    rest_result.save(path, overwrite=True)
+    with pytest.raises(FileNotFoundError, match="no file"):
+        CMCResult.load(tmp_path / "nothing.nc")
+    assert [p.name for p in tmp_path.iterdir()] == ["posterior.nc"]
+
+
+def test_groups_of_the_tree(rest_result, rest_data):
+    tree = rest_result.tree
+    groups = {
+        "posterior",
+        "sample_stats",
+        "prior",
+        "observed_data",
+        "constant_data",
+        "certificate",
+        "shards",
+        "consensus",
+        "warm_start",
+    }
+    assert set(tree.children) == groups
+    assert tree["shards"]["z"].dims == ("shard", "chain", "draw", "coordinate")
+    assert float(tree["observed_data"]["count"].sum()) == rest_data.n_points
+    lag1 = np.mean([np.diagonal(rest_data.c2[a], -1) for a in range(3)], axis=1)
+    np.testing.assert_allclose(tree["observed_data"]["c2"].values[:, 0], lag1)
+    # The consensus is what the shards say before the certificate; both are there.
+    assert abs(float(tree["consensus"]["mean"][1]) - rest_result.mean["alpha"]) < rest_result.sd["alpha"]
+    assert tree["consensus"].attrs["q_p"] > 1e-3
+    for name in rest_result.physical_names:
+        assert np.isfinite(rest_result.quantiles(name)).all()
+    with pytest.raises(ValueError, match="name is 'D'"):
+        rest_result.quantiles("D")
+
+
+def test_data_of_two_kinds_disagree(rest, data_of, warm):
+    """Half of the rows are of a sample that is twice as fast: Q says so."""
+    import homodyne_cmc._shards as shards
+
+    faster = rest._replace(physical=rest.physical * [2.0, 1.0, 2.0])
+    maps, other = rest.noisy_maps(0.005, seed=1), faster.noisy_maps(0.005, seed=2)
+    odd = shards.frames_of_shard(1, 2, 40)
+    maps[:, odd] = other[:, odd]
+    lower = np.tril(maps)
+    data = data_of(rest, maps=lower + np.swapaxes(np.tril(maps, -1), 1, 2))
+    found = fit_mcmc_jax(data, {"num_shards": 2, "noise": "global"}, warm(rest))
+    assert found.tree["consensus"].attrs["q_p"] < 1e-3
+
+
+def test_a_posterior_outside_its_bounds_fails_in_words(rest, rest_data, warm):
+    found = fit_mcmc_jax(rest_data, {"method": "laplace", "bounds": {"contrast": (0.9, 1.0)}}, warm(rest))
+    assert found.status == "failed"
+    assert "no draw of the proposal" in found.message
+    assert found.posterior.sizes["draw"] == 0
+    assert "FAILED" in found.summary()
+    assert np.isnan(found.mean["D0"])
+
+
+def test_shards_that_cannot_be_sampled_fail_in_words(rest, rest_data, monkeypatch, tmp_path, warm):
+    import homodyne_cmc._tasks as tasks
+
+    def broken(*arguments):
+        raise FloatingPointError("shard is broken.")
+
+    monkeypatch.setattr(tasks, "draw_shard", broken)
+    found = fit_mcmc_jax(rest_data, {"num_shards": 2}, warm(rest))
+    assert found.status == "failed"
+    assert "shard 0 failed (FloatingPointError: shard is broken.), 3 times" in found.message
+    assert CMCResult.load(found.save(tmp_path / "failed.nc")).status == "failed"
+
+
+def test_maps_in_a_file(rest, rest_data, rest_result, tmp_path, warm):
+    save_apsu(tmp_path / "maps.hdf", rest_data)
+    with open_xpcs(tmp_path / "maps.hdf", sigma=0.005) as maps:
+        found = fit_mcmc_jax(maps, {"num_shards": 4}, warm(rest))
+    np.testing.assert_allclose(found.draws, rest_result.draws, rtol=1e-6)
+
+
+def test_pooled_points_and_mappings(rest, rest_data):
+    a, i, j = np.nonzero(rest_data.mask)
+    settings = {"method": "laplace"}
+    pooled = fit_mcmc_jax(
+        rest_data.c2[a, i, j],
+        cmc_config=settings,
+        t1=rest_data.t[i],
+        t2=rest_data.t[j],
+        phi=rest_data.phi[a],
+        q=rest_data.q,
+        sigma=0.005,
+    )
+    mapped = fit_mcmc_jax(
+        {"c2": rest_data.c2, "phi": rest_data.phi, "q": rest_data.q, "t": rest_data.t, "sigma": 0.005},
+        settings,
+    )
+    np.testing.assert_allclose(pooled.draws, mapped.draws, rtol=1e-6)
+
+
+def test_a_rate_that_does_not_change_leaves_the_share_of_the_offset_open(data_of, warm):
+    """alpha = 0: power law and offset are the same; the prior decides between them, and their sum is known."""
+    truth = colloid(3, 40)._replace(physical=np.array([3e3, 0.0, 1e3]))
+    found = fit_mcmc_jax(data_of(truth), {"num_shards": 2}, warm(truth))
+    total = found.draws[:, 0] * 2.0 ** found.draws[:, 1] + found.draws[:, 2]
+    assert abs(total.mean() - 4e3) < 4 * total.std()
+    assert found.sd["D0"] > 5 * total.std()
+    assert found.status in ("certified", "not certified")
+
+
+def test_the_hosts_settings_are_left_alone(rest, rest_data, warm):
+    with jax.enable_x64(False):
+        found = fit_mcmc_jax(rest_data, {"method": "laplace"}, warm(rest))
+        assert not jax.config.jax_enable_x64
+    assert found.draws.dtype == np.float64
+    assert jax.config.jax_numpy_rank_promotion == "raise"
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"config": {"num_shards": 40}}, "num_shards is 40; expected at most 39"),
+        ({"config": {"noise": "per_angle", "per_angle_mode": "constant"}}, "share the noise too"),
+        ({"config": {}, "cmc_config": {}}, "both given"),
+        ({"config": {"analysis_mode": "laminar_flow"}}, "data have no L"),
+        ({"q": 0.01}, "q belong to pooled points"),
+        ({"nlsq_result": {"names": ["D0"]}}, "without names and values"),
+        ({"config": {"per_angle_mode": "fourier", "fourier_order": 4}}, "directions"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(rest_data, change, message):
+    data = TwoTimeData(rest_data.c2, rest_data.phi, rest_data.t, rest_data.q, sigma=0.005)
+    with pytest.raises(ValueError, match=message):
+        fit_mcmc_jax(data, **change)
+
+
+def test_wrong_kinds_are_refused(rest_data):
+    with pytest.raises(TypeError, match="config is a str"):
+        fit_mcmc_jax(rest_data, "config.yaml")
+    with pytest.raises(CMCInputError, match="t1, t2, phi, q missing"):
+        fit_mcmc_jax(rest_data.c2)

@@ -1,0 +1,127 @@
+"""Whether posteriors are right: against full-data references, over many replicates, for any number of shards.
+
+Minutes to hours, so only on request (``nox -s statistics``).
+"""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from homodyne_cmc import fit_mcmc_jax
+from homodyne_model.testing import colloid, rheometer_flow
+
+pytestmark = pytest.mark.statistics
+
+TRUTHS = {"static": (colloid(5, 100), 0.02), "laminar": (rheometer_flow(6, 100), 0.01)}
+
+
+def posed(name, data_of, warm, seed=1):
+    truth, sigma = TRUTHS[name]
+    settings = {"analysis_mode": truth.model.analysis_mode.value, "noise": "global"}
+    return truth, data_of(truth, sigma=sigma, seed=seed), settings, warm(truth)
+
+
+def correlations(found):
+    sd = np.sqrt(np.diag(found.covariance))
+    return found.covariance / np.outer(sd, sd)
+
+
+@pytest.fixture(scope="module", params=TRUTHS)
+def case(request, data_of, warm):
+    truth, data, settings, start = posed(request.param, data_of, warm)
+    reference = fit_mcmc_jax(
+        data, settings | {"method": "laplace", "certificate_draws": 20000, "seed": 9}, start
+    )
+    assert reference.status == "certified", reference.message
+    return truth, data, settings, start, reference
+
+
+@pytest.mark.parametrize("n_shards", [1, 2, 4, 5, 10])
+def test_any_number_of_shards_gives_the_posterior(case, n_shards, away, widths, capsys):
+    _, data, settings, start, reference = case
+    found = fit_mcmc_jax(data, settings | {"num_shards": n_shards}, start)
+    ratio = widths(found, reference)
+    off = np.abs(correlations(found) - correlations(reference)).max()
+    shards = found.tree["shards"]
+    with capsys.disabled():
+        print(
+            f"\n{settings['analysis_mode']}, K = {n_shards}: mean off {away(found, reference):.3f} sd, widths {ratio.min():.2f} to "
+            f"{ratio.max():.2f}, correlations off {off:.3f}, k-hat {found.k_hat:.2f}, {found.ess:.0f} effective draws, "
+            f"{100 * float(shards['diverging'].mean()):.2g} % divergences, {float(shards['steps'].mean()):.1f} steps a draw, "
+            f"Q p = {found.tree['consensus'].attrs['q_p']:.2g}"
+        )
+    assert found.status == "certified", found.message
+    assert away(found, reference) < 0.15
+    assert ((ratio > 0.9) & (ratio < 1.1)).all()
+    assert off < 0.05
+    assert float(shards["divergences"].max()) < 0.01
+    assert float(shards["steps"].max()) < 12
+
+
+@pytest.mark.parametrize("shift, factor", [(3.0, 1.0), (-3.0, 1.0), (0.0, 0.25), (0.0, 4.0)])
+def test_the_anchor_adds_no_information(case, shift, factor, away, monkeypatch, capsys):
+    """The centre moved by 3 sd along every whitened axis, or its covariance scaled."""
+    from dataclasses import replace
+
+    import homodyne_cmc._fit as fit
+
+    _, data, settings, start, reference = case
+    original = fit.find_start
+
+    def moved(*arguments, **keywords):
+        begin = original(*arguments, **keywords)
+        d = len(begin.mu)
+        return replace(
+            begin, mu=begin.mu + begin.root @ np.full(d, shift / np.sqrt(d)), root=begin.root * factor**0.5
+        )
+
+    monkeypatch.setattr(fit, "find_start", moved)
+    found = fit_mcmc_jax(data, settings | {"num_shards": 4}, start)
+    with capsys.disabled():
+        print(
+            f"\n{settings['analysis_mode']}, anchor moved {shift} sd, x{factor}: {found.status}, mean off {away(found, reference):.3f} sd"
+        )
+    assert away(found, reference) < 0.15
+
+
+@pytest.mark.parametrize("method", ["laplace", "cmc"])
+def test_calibration(method, data_of, warm, capsys):
+    """200 replicates: truths drawn about a centre with a normal prior that is then used as the prior."""
+    center = colloid(3, 40)
+    rng = np.random.default_rng(11)
+    prior_sd = np.array([400.0, 0.02, 150.0])
+    names = center.model.layout.physical_names
+    priors = {
+        n: {"type": "Normal", "mu": float(m), "sigma": float(s)}
+        for n, m, s in zip(names, center.physical, prior_sd, strict=True)
+    }
+    settings = {
+        "noise": "global",
+        "priors": priors,
+        "method": method,
+        "num_shards": 4 if method == "cmc" else None,
+    }
+    z, ranks, certified = [], [], 0
+    for replicate in range(200):
+        truth = center._replace(physical=rng.normal(center.physical, prior_sd))
+        found = fit_mcmc_jax(
+            data_of(truth, sigma=0.02, seed=1000 + replicate), settings | {"seed": replicate}, warm(center)
+        )
+        certified += found.status == "certified"
+        z.append([(found.mean[n] - v) / found.sd[n] for n, v in zip(names, truth.physical, strict=True)])
+        ranks.append((found.draws[::20] < truth.physical).sum(0))
+    z, ranks = np.array(z), np.array(ranks)
+    counts = [np.histogram(column, bins=10, range=(0, 101))[0] for column in ranks.T]
+    p_values = [stats.chisquare(c).pvalue for c in counts]
+    within68, within95 = (np.abs(z) < 0.994).mean(0), (np.abs(z) < 1.96).mean(0)
+    with capsys.disabled():
+        print(
+            f"\n{method}: 200 replicates, {certified} certified; 68 % interval covers {within68}, 95 % {within95}, "
+            f"rms z {np.sqrt((z**2).mean(0))}, rank p {p_values}"
+        )
+    assert certified > 190
+    assert ((within68 > 0.58) & (within68 < 0.78)).all()
+    assert ((within95 > 0.90) & (within95 < 0.99)).all()
+    rms = np.sqrt((z**2).mean(0))
+    assert ((rms > 0.85) & (rms < 1.15)).all()
+    assert min(p_values) > 0.001
