@@ -25,6 +25,8 @@ PROJECTS = {
 }
 TESTED = [dist for dist in PROJECTS if any((ROOT / "packages" / dist / "tests").glob("test_*.py"))]
 STATISTICS = "pytest.mark.statistics"
+# Suites whose time is that of the compiler, which works on one thread: two processes share them.
+COMPILED = {"homodyne-model", "homodyne-nlsq"}
 # Extras that bring hundreds of distributions; `integration` tests them.
 HEAVY = {"nlsq"}
 every_distribution = nox.parametrize("dist", list(PROJECTS), ids=list(PROJECTS))
@@ -97,8 +99,10 @@ def tests(session: nox.Session, dist: str) -> None:
     """Test one distribution with its own dependencies and its extras: its suite and the examples of its docstrings."""
     siblings, requirements = optional(dist)
     install_editable(session, dist, *siblings, groups=("test",), requirements=tuple(requirements))
+    processes = ("-n", "2") if dist in COMPILED else ()
     session.run(
         "pytest",
+        *processes,
         "--doctest-modules",
         str(folder(dist) / "src"),
         str(folder(dist) / "tests"),

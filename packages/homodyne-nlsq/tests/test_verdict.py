@@ -95,6 +95,7 @@ def test_noise_alone_has_no_decay(as_data, n_phi, seed):
     assert any("No decay can be told from the noise" in w for w in fit.warnings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0])
 def test_noise_alone_has_no_flow(as_data, seed):
     """Every contrast gains a little from noise: the more angles, the more it takes to see a decay."""

@@ -524,8 +524,9 @@ def _result(
     if search.stopped:
         sentences.append("It was stopped from outside; this is the best so far.")
     return MultiStartResult(
-        parameters=np.array(search.best_parameters),
-        chi_squared=search.best_cost,
+        # Of solutions that are equally good, the first to arrive depends on the executor; the first in the order of the starts does not.
+        parameters=np.array(search.best_parameters if best is None else best.parameters),
+        chi_squared=search.best_cost if best is None else best.cost,
         covariance=None if best is None else best.covariance,
         stage=stage,
         success=best is not None and best.success and not search.stopped,
