@@ -19,8 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-NOISES = ("given", "global", "per_angle")
-
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)

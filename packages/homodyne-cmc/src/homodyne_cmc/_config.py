@@ -6,13 +6,33 @@ from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 
-from homodyne_cmc._collapsed import NOISES
-from homodyne_cmc._nuts import SamplerSettings
-from homodyne_cmc._priors import Prior
+from homodyne_cmc._prior import Prior
 from homodyne_cmc.errors import CMCInputError
 from homodyne_model import PARAMETERS, QUADRATURES, SCALING_MODES, SHEAR_KERNELS, AnalysisMode
 
 METHODS = ("cmc", "nuts", "laplace")
+NOISES = ("given", "global", "per_angle")
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """How a shard is sampled.
+
+    Parameters
+    ----------
+    num_warmup, num_samples, num_chains : int
+        Of one shard; samples are those of one chain.
+    target_accept_prob : float
+        That the step size is adapted to.
+    seed : int
+        Of the random numbers of all shards.
+    """
+
+    num_warmup: int
+    num_samples: int
+    num_chains: int
+    target_accept_prob: float
+    seed: int
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.infer.hmc import hmc
 
+from homodyne_cmc._config import SamplerSettings
 from homodyne_cmc._problem import Problem
 from homodyne_cmc._shards import ShardData
 
@@ -24,27 +25,6 @@ _MAX_TREE_DEPTH = 10
 # Of the step size, in widths of the shard; it is adapted from there.
 _FIRST_STEP = 0.7
 _WATCHED = ("diverging", "num_steps", "energy", "accept_prob")
-
-
-@dataclass(frozen=True)
-class SamplerSettings:
-    """How a shard is sampled.
-
-    Parameters
-    ----------
-    num_warmup, num_samples, num_chains : int
-        Of one shard; samples are those of one chain.
-    target_accept_prob : float
-        That the step size is adapted to.
-    seed : int
-        Of the random numbers of all shards.
-    """
-
-    num_warmup: int
-    num_samples: int
-    num_chains: int
-    target_accept_prob: float
-    seed: int
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from homodyne_cmc._nuts import SamplerSettings, ShardDraws, draw_shard
+from homodyne_cmc._config import SamplerSettings
+from homodyne_cmc._nuts import ShardDraws, draw_shard
 from homodyne_cmc._problem import Problem, sums_of_draws
 from homodyne_cmc._shards import StoredShard
 from homodyne_data import atomic_path
