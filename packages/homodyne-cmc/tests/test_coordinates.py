@@ -53,7 +53,7 @@ def test_rate_and_slope_are_uncorrelated_where_the_rate_is_known_best():
 
 
 def test_parameters_without_coordinates_become_nan():
-    coordinates = PosteriorCoordinates((1.0,), (1.0,))
+    coordinates = PosteriorCoordinates((1.0,), (1.0,), (1.0,))
     assert np.isnan(coordinates.from_natural(jnp.array([-1.0, 0.5, 10.0]))).any()
 
 

@@ -123,7 +123,8 @@ class Request:
             np.array([config.range_of(name) for name in names]),
             np.array([180.0 if name == "phi0" else 0.0 for name in names]),
         )
-        coordinates = PosteriorCoordinates((model.t_middle,) * (len(names) // 3), (1.0,) * (len(names) // 3))
+        n_rates = len(names) // 3
+        coordinates = PosteriorCoordinates((model.t_middle,) * n_rates, (1.0,) * n_rates, (1.0,) * n_rates)
         return Problem(model, Collapsed(config.noise, basis), coordinates, priors)
 
     def scaling_priors(self) -> PriorArrays:

@@ -5,6 +5,7 @@ pass and differences of them. Without one, candidates over everything a map can 
 descend there, and the best of those is polished on all the data.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import jax
@@ -14,7 +15,7 @@ from scipy.optimize import minimize
 from scipy.stats import qmc
 
 from homodyne_cmc._collapsed import Moments
-from homodyne_cmc._coordinates import PosteriorCoordinates, best_known_times, wrapped_direction
+from homodyne_cmc._coordinates import PosteriorCoordinates, wrapped_direction
 from homodyne_cmc._problem import FullPosterior, Problem
 from homodyne_cmc._shards import ShardData, ShardSet
 from homodyne_cmc._warm_start import WarmStart
@@ -51,6 +52,13 @@ class Start:
     root: np.ndarray
     notes: tuple[str, ...]
 
+    @classmethod
+    def at(cls, problem: Problem, mu, root, notes: Sequence[str] = ()) -> "Start":
+        """A start at known coordinates, those of ``problem``."""
+        spread = np.asarray(problem.coordinates.tangent(mu)) @ root
+        problem = replace(problem, priors=_walls(problem.priors, np.sqrt((spread**2).sum(1))))
+        return cls(problem, mu, root, tuple(notes))
+
 
 def find_start(problem: Problem, shards: ShardSet, warm: WarmStart | None, *, seed: int) -> Start:
     """Centre and whitening for a posterior.
@@ -85,15 +93,12 @@ def find_start(problem: Problem, shards: ShardSet, warm: WarmStart | None, *, se
         root = _root(v, precision, problem.coordinates)
         physical = np.asarray(problem.coordinates.to_natural(jnp.asarray(v)))
         tangent = np.asarray(problem.coordinates.tangent(v)) @ root
-        times = best_known_times(physical, tangent @ tangent.T, _times(model))
-        problem = replace(problem, coordinates=PosteriorCoordinates.about(physical, times))
+        suited = PosteriorCoordinates.suited_to(physical, tangent @ tangent.T, _times(model))
+        problem = replace(problem, coordinates=suited)
         v, precision = _newton(
             FullPosterior(problem, shards), np.array(problem.coordinates.from_natural(jnp.asarray(physical)))
         )
-    root = _root(v, precision, problem.coordinates)
-    spread = np.asarray(problem.coordinates.tangent(v)) @ root
-    problem = replace(problem, priors=_walls(problem.priors, np.sqrt((spread**2).sum(1))))
-    return Start(problem, v, root, tuple(notes))
+    return Start.at(problem, v, _root(v, precision, problem.coordinates), notes)
 
 
 def _times(model) -> np.ndarray:
@@ -104,10 +109,11 @@ def _times(model) -> np.ndarray:
 def _from_warm_start(problem: Problem, warm: WarmStart):
     """Problem, coordinates and precision of a warm start; no coordinates where it has none, no precision where its covariance gives none."""
     model = problem.model
-    times = (model.t_middle,) * (model.n_physical // 3)
     if warm.is_spread:
-        times = best_known_times(warm.physical, warm.covariance, _times(model))
-    coordinates = PosteriorCoordinates.about(warm.physical, times)
+        coordinates = PosteriorCoordinates.suited_to(warm.physical, warm.covariance, _times(model))
+    else:
+        times = (model.t_middle,) * (model.n_physical // 3)
+        coordinates = PosteriorCoordinates.about(warm.physical, times)
     v = np.array(coordinates.from_natural(jnp.asarray(warm.physical)))
     if not np.isfinite(v).all():
         return problem, None, None
@@ -185,8 +191,7 @@ def _newton(full: FullPosterior, v) -> tuple[np.ndarray, np.ndarray]:
 def _cold_start(problem: Problem, shards: ShardSet, seed: int) -> tuple[Problem, np.ndarray]:
     """Coordinates of the best optimum on some rows of the maps."""
     n = problem.model.n_physical
-    coordinates = PosteriorCoordinates((problem.model.t_middle,) * (n // 3), (1.0,) * (n // 3))
-    problem = replace(problem, coordinates=coordinates)
+    coordinates = problem.coordinates
     some = jax.tree.map(jnp.asarray, _some_rows(shards, problem.model.n_t))
     candidates = _candidates(problem, seed)
     values = np.nan_to_num(np.asarray(_values(problem, some, jnp.asarray(candidates))), nan=-np.inf)
@@ -246,11 +251,11 @@ def _candidates(problem: Problem, seed: int) -> np.ndarray:
     window, n = model.t[-1] - model.t[0], model.n_physical
     unit = qmc.Sobol(n, seed=seed).random(_CANDIDATES)
     slowest, fastest = 1 / (model.q**2 * 30 * window), 3 / (model.q**2 * model.dt)
-    low, high = [np.log(slowest), -1.5, -1.5], [np.log(fastest), 1.5, 1.0]
+    low, high = [np.log(slowest), -1.5, -0.8], [np.log(fastest), 1.5, 4.0]
     if n == 7:
         size = model.kernel.scale * model.q * model.L * window
-        low += [np.log(0.1 / size), -1.5, -1.5, -90.0]
-        high += [np.log(100 / size), 1.5, 1.0, 90.0]
+        low += [np.log(0.1 / size), -1.5, -0.8, -90.0]
+        high += [np.log(100 / size), 1.5, 4.0, 90.0]
     return qmc.scale(unit, low, high)
 
 
