@@ -243,10 +243,10 @@ def test_shards_that_cannot_be_sampled_fail_in_words(rest, rest_data, monkeypatc
     def broken(*arguments):
         raise FloatingPointError("shard is broken.")
 
-    monkeypatch.setattr(tasks, "draw_shard", broken)
+    monkeypatch.setattr(tasks, "draw_chain", broken)
     found = fit_mcmc_jax(rest_data, {"num_shards": 2}, warm(rest))
     assert found.status == "failed"
-    assert "shard 0 failed (FloatingPointError: shard is broken.), 3 times" in found.message
+    assert "chain 0 of shard 0 failed (FloatingPointError: shard is broken.), 3 times" in found.message
     assert CMCResult.load(found.save(tmp_path / "failed.nc")).status == "failed"
 
 

@@ -74,8 +74,14 @@ class CMCConfig:
         Prior densities of the same parameters, as `Prior` or mappings with ``type`` (Uniform, Normal, TruncatedNormal, LogNormal, HalfNormal),
         ``mu`` and ``sigma``; uniform between the bounds where left out. They are applied once, whatever the number of shards.
     checkpoint_dir : str, optional
-        Folder where finished shards are kept: the same call, started again, does not repeat them. With an executor on other machines it has to be
+        Folder where finished chains are kept: the same call, started again, does not repeat them. With an executor on other machines it has to be
         on a disk that they share.
+    shard_timeout : float, optional
+        Longest time of a chain of a shard [s]; one that takes longer ends the run as ``failed``, with a sentence, and the finished ones are kept.
+        Workers that stay silent for twice as long and a minute are taken for lost, and their chains are run again.
+    robust_draws : bool
+        Draw, besides, from the posterior whose likelihood is widened to the clustered covariance of the warm start (``covariances`` with ``hessian``
+        and ``robust``), as `CMCResult.robust_posterior`.
 
     Raises
     ------
@@ -105,6 +111,8 @@ class CMCConfig:
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     priors: Mapping[str, Prior] = field(default_factory=dict)
     checkpoint_dir: str | None = None
+    shard_timeout: float | None = None
+    robust_draws: bool = False
 
     def __post_init__(self) -> None:
         mode = AnalysisMode.parse(self.analysis_mode)
@@ -140,6 +148,13 @@ class CMCConfig:
         accept = self.target_accept_prob
         if not (_is_number(accept) and 0.5 <= accept < 1):
             raise CMCInputError(f"target_accept_prob is {accept!r}; expected a number from 0.5 to below 1.")
+        limit = self.shard_timeout
+        if limit is not None and not (_is_number(limit) and limit > 0):
+            raise CMCInputError(
+                f"shard_timeout is {limit!r}; expected a positive number of seconds, or None."
+            )
+        if not isinstance(self.robust_draws, bool | np.bool_):
+            raise CMCInputError(f"robust_draws is {self.robust_draws!r}; expected True or False.")
         if self.checkpoint_dir is not None:
             object.__setattr__(self, "checkpoint_dir", str(self.checkpoint_dir))
         for name in ("bounds", "priors"):

@@ -1,7 +1,5 @@
 """`fit_mcmc_jax`: from two-time data to a certified posterior."""
 
-import hashlib
-import json
 import tempfile
 import time
 from collections.abc import Mapping
@@ -14,6 +12,7 @@ import jax
 import numpy as np
 
 from homodyne_cmc._certificate import Certificate, Normal, Round, certify, pareto_smoothed, weighted_moments
+from homodyne_cmc._checkpoint import Checkpoint, identity
 from homodyne_cmc._config import CMCConfig
 from homodyne_cmc._consensus import Consensus, combine
 from homodyne_cmc._execution import Progress, ShardFailure, check_executor, run_jobs, worker_count
@@ -125,20 +124,25 @@ class _Sampling:
         self.notes: list[str] = []
         self.began = time.perf_counter()
         self.seconds: dict[str, float] = {}
-        self.checkpoint = None if self.config.checkpoint_dir is None else Path(self.config.checkpoint_dir)
-        self.shards = self._make_shards(stack)
+        folder = None if self.config.checkpoint_dir is None else Path(self.config.checkpoint_dir).resolve()
+        self.shards = self._make_shards(stack, folder)
+        self.checkpoint = None
+        # What has no chains has nothing to keep.
+        if folder is not None and self.config.method != "laplace":
+            parts = (self.shards.identity, len(self.shards), data.q, data.L, data.t, data.phi)
+            self.checkpoint = Checkpoint.of(folder, identity(self.config, parts), request.warm)
         self._lap("shards")
 
     def _lap(self, stage: str) -> None:
         now = time.perf_counter()
         self.seconds[stage] = now - self.began - sum(self.seconds.values())
 
-    def _make_shards(self, stack: ExitStack) -> ShardSet:
+    def _make_shards(self, stack: ExitStack, kept_in: Path | None) -> ShardSet:
         folder = None
         if self.executor is not None or not isinstance(self.data, TwoTimeData):
-            if self.checkpoint is not None:
-                self.checkpoint.mkdir(parents=True, exist_ok=True)
-            made = tempfile.TemporaryDirectory(prefix="homodyne-cmc-", dir=self.checkpoint)
+            if kept_in is not None:
+                kept_in.mkdir(parents=True, exist_ok=True)
+            made = tempfile.TemporaryDirectory(prefix="homodyne-cmc-", dir=kept_in)
             folder = Path(stack.enter_context(made))
         return make_shards(
             self.data, self.request.n_shards, known_noise=self.request.known_noise, folder=folder
@@ -215,52 +219,43 @@ class _Sampling:
                 None,
             )
 
-    def _identity(self, *more) -> str:
-        settings = {
-            k: v
-            for k, v in self.config.to_mapping().items()
-            if k not in ("checkpoint_dir", "certificate_draws")
-        }
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        digest.update(self.shards.identity.encode())
-        digest.update(repr((len(self.shards), self.data.q, self.data.L)).encode())
-        for array in (self.data.t, self.data.phi, *more):
-            digest.update(b"-" if array is None else np.ascontiguousarray(array, dtype=float).tobytes())
-        return digest.hexdigest()[:16]
-
     def _start(self) -> Start:
         problem, warm = self.request.problem(self.data), self.request.warm
+        if self.checkpoint is not None and (kept := self.checkpoint.start(problem)) is not None:
+            return kept
         if self.progress is not None:
             self.progress("start", 0, 1, None)
-        # The search is repeated by a resumed run and gives the same numbers, which the names of the finished shards depend on.
         start = find_start(problem, self.shards, warm, seed=self.config.seed)
+        if self.checkpoint is not None:
+            self.checkpoint.keep(start)
         if self.progress is not None:
             self.progress("start", 1, 1, 0.0)
         return start
 
     def _sample(self, start: Start) -> list[ShardDraws]:
-        n_shards = len(self.shards)
-        folder = None
-        if self.checkpoint is not None:
-            folder = self.checkpoint.resolve() / f"draws-{self._identity(start.mu, start.root)}"
-            found = sum((folder / _kept(k)).exists() for k in range(n_shards))
-            if found:
-                self.notes.append(
-                    f"{found} of {n_shards} shards were taken from {folder.name}, where an earlier run had left them."
-                )
+        n_shards, n_chains, kept = len(self.shards), self.config.num_chains, self.checkpoint
+        # A job is a chain, so that workers stay busy and an interruption loses little.
         jobs = [
             SamplingJob(
                 start.problem,
                 shard,
+                chain,
                 n_shards,
                 start.mu,
                 start.root,
                 self.config.sampler,
-                None if folder is None else str(folder / _kept(shard.index)),
+                None if kept is None else str(kept.chain(shard.index, chain)),
+                self.config.shard_timeout,
             )
             for shard in self.shards.shards
+            for chain in range(n_chains)
         ]
-        return self._run(run_shard, jobs, "sampling")
+        if found := sum(job.keep_at is not None and Path(job.keep_at).exists() for job in jobs):
+            self.notes.append(
+                f"{found} of {len(jobs)} chains were taken from {kept.folder.name}, where an earlier run had left them."
+            )
+        chains = self._run(run_shard, jobs, "sampling", self.config.shard_timeout)
+        return [ShardDraws.of(k, chains[k * n_chains : (k + 1) * n_chains]) for k in range(n_shards)]
 
     def _sums(self, problem, physical) -> np.ndarray:
         """Sums of all the data at draws, (n_draws, n_phi, 3)."""
@@ -268,8 +263,16 @@ class _Sampling:
         # Added in the order of the shards, so that it does not matter who finishes first.
         return sum(self._run(eval_draws, jobs, "certificate"))
 
-    def _run(self, function, jobs, stage: str) -> list:
-        return run_jobs(self.executor, function, jobs, stage=stage, progress=self.progress, notes=self.notes)
+    def _run(self, function, jobs, stage: str, timeout: float | None = None) -> list:
+        return run_jobs(
+            self.executor,
+            function,
+            jobs,
+            stage=stage,
+            progress=self.progress,
+            notes=self.notes,
+            timeout=timeout,
+        )
 
 
 _CERTIFIED = {
@@ -278,10 +281,6 @@ _CERTIFIED = {
     "nuts": "the chains over all the data agree.",
 }
 _VERSIONS = ("homodyne-cmc", "homodyne-model", "homodyne-data", "numpyro", "jax", "arviz-stats")
-
-
-def _kept(k: int) -> str:
-    return f"shard-{k:04d}.npz"
 
 
 def _nothing(d: int) -> Certificate:
