@@ -171,6 +171,68 @@ def test_robust_errors_are_shown_beside_the_posterior(rest_data, reference):
     assert reference.robust_sd is None
 
 
+@pytest.fixture(scope="module")
+def fitted(rest, rest_data, reference):
+    """A fit whose clustered errors are those of independent points times (2, 1, 1.5) in the directions where the latter are uncorrelated."""
+    value, vector = np.linalg.eigh(reference.covariance / np.outer(*2 * [list(reference.sd.values())]))
+    sd = np.array(list(reference.sd.values()))
+    wide = np.outer(sd, sd) * ((vector * value * np.array([4.0, 1.0, 2.25])) @ vector.T)
+    return {
+        "names": list(reference.mean),
+        "values": list(reference.mean.values()),
+        "covariances": {"hessian": reference.covariance, "robust": wide},
+    }
+
+
+def test_draws_are_widened_to_the_clustered_errors(rest_data, reference, fitted):
+    found = fit_mcmc_jax(
+        rest_data, {"method": "laplace", "robust_draws": True, "certificate_draws": 8000}, fitted
+    )
+    assert found.robust_posterior.attrs["status"] == "certified"
+    wide = np.stack([found.values(name, robust=True) for name in found.physical_names])
+    expected = fitted["covariances"]["robust"]
+    sd = np.sqrt(np.diag(expected))
+    np.testing.assert_allclose(np.cov(wide) / np.outer(sd, sd), expected / np.outer(sd, sd), atol=0.06)
+    assert (np.abs(wide.mean(1) - fitted["values"]) < 0.1 * sd).all()
+    # The posterior of independent points stays what it was.
+    assert found.sd == pytest.approx(reference.sd, rel=0.05)
+    assert "widened to the clustered errors of the fit (Certified" in found.summary()
+
+
+def test_a_prior_counts_more_where_the_likelihood_is_wider(rest_data, reference, fitted):
+    """Precisions of prior and likelihood add up, of the widened one too."""
+    name, at = "alpha", 1
+    wide = fitted["covariances"]["robust"]
+    middle, width = reference.mean[name] + 2 * reference.sd[name], 1.5 * reference.sd[name]
+    settings = {"method": "laplace", "robust_draws": True, "certificate_draws": 8000}
+    settings["priors"] = {name: {"type": "Normal", "mu": middle, "sigma": width}}
+    found = fit_mcmc_jax(rest_data, settings, fitted)
+    for values, variance in (
+        (found.values(name), reference.covariance[at, at]),
+        (found.values(name, robust=True), wide[at, at]),
+    ):
+        precision = 1 / variance + 1 / width**2
+        expected = (reference.mean[name] / variance + middle / width**2) / precision
+        assert values.mean() == pytest.approx(expected, abs=0.1 / precision**0.5)
+        assert values.std() == pytest.approx(precision**-0.5, rel=0.05)
+
+
+def test_widening_needs_clustered_errors(rest, rest_data, warm):
+    with pytest.raises(CMCInputError, match="robust_draws needs an nlsq_result with covariances"):
+        fit_mcmc_jax(rest_data, {"method": "laplace", "robust_draws": True}, warm(rest))
+
+
+def test_a_heavy_tail_is_said(rest_result):
+    heavy = rest_result.tree.copy(deep=True)
+    heavy["certificate"]["sd_error"].values[:] = [0.02, 0.4, 0.02]
+    assert (
+        "the sd of alpha rests on a few draws far out (its own error is 40 %)" in CMCResult(heavy).summary()
+    )
+    assert "far out" not in rest_result.summary()
+    # Normal draws: the relative error of a standard deviation is 1 / √(2 n).
+    assert rest_result.sd_error["D0"] == pytest.approx((2 * rest_result.ess) ** -0.5, rel=0.25)
+
+
 def test_files(rest_result, tmp_path):
     path = rest_result.save(tmp_path / "posterior.nc")
     loaded = CMCResult.load(path)
@@ -194,6 +256,7 @@ def test_groups_of_the_tree(rest_result, rest_data):
         "sample_stats",
         "prior",
         "observed_data",
+        "posterior_predictive",
         "constant_data",
         "certificate",
         "shards",
@@ -203,8 +266,9 @@ def test_groups_of_the_tree(rest_result, rest_data):
     assert set(tree.children) == groups
     assert tree["shards"]["z"].dims == ("shard", "chain", "draw", "coordinate")
     assert float(tree["observed_data"]["count"].sum()) == rest_data.n_points
-    lag1 = np.mean([np.diagonal(rest_data.c2[a], -1) for a in range(3)], axis=1)
-    np.testing.assert_allclose(tree["observed_data"]["c2"].values[:, 0], lag1)
+    # The first third of 40 frames ends after the 13th.
+    lag1 = np.mean([np.diagonal(rest_data.c2[a], -1)[:13] for a in range(3)], axis=1)
+    np.testing.assert_allclose(tree["observed_data"]["c2"].values[:, 0, 0], lag1)
     # The consensus is what the shards say before the certificate; both are there.
     assert abs(float(tree["consensus"]["mean"][1]) - rest_result.mean["alpha"]) < rest_result.sd["alpha"]
     assert tree["consensus"].attrs["q_p"] > 1e-3

@@ -58,6 +58,32 @@ def test_any_number_of_shards_gives_the_posterior(case, n_shards, away, widths, 
     assert float(shards["steps"].max()) < 12
 
 
+@pytest.mark.parametrize("n_shards", [1, 4, 10])
+def test_a_tail_to_the_bounds_is_said_and_does_not_spoil_the_rest(n_shards, data_of, warm, away, capsys):
+    """Twice the noise: the share of the offset in the shear rate is five errors from 0, and the tail of gamma_dot_t0 decides its sd."""
+    truth = TRUTHS["laminar"][0]
+    data, start = data_of(truth, sigma=0.02, seed=1), warm(truth)
+    settings = {"analysis_mode": "laminar_flow", "noise": "global"}
+    reference = fit_mcmc_jax(
+        data, settings | {"method": "nuts", "num_samples": 4000, "num_warmup": 300, "seed": 9}, start
+    )
+    found = fit_mcmc_jax(data, settings | {"num_shards": n_shards}, start)
+    half = {
+        name: np.diff(found.quantiles(name, (0.16, 0.84)))[0]
+        / np.diff(reference.quantiles(name, (0.16, 0.84)))[0]
+        for name in found.mean
+    }
+    with capsys.disabled():
+        print(
+            f"\nlaminar, sigma 0.02, K = {n_shards}: {found.status}, k-hat {found.k_hat:.2f}, {found.ess:.0f} effective draws; means off "
+            f"{away(found, reference):.3f} sd, 68 % intervals {min(half.values()):.2f} to {max(half.values()):.2f} as wide, errors of the sd "
+            f"{max(found.sd_error.values()):.2f}"
+        )
+    assert found.status == reference.status == "certified"
+    assert away(found, reference) < 0.15
+    assert all(0.9 < ratio < 1.1 for ratio in half.values())
+
+
 @pytest.mark.parametrize("shift, factor", [(3.0, 1.0), (-3.0, 1.0), (0.0, 0.25), (0.0, 4.0)])
 def test_the_anchor_adds_no_information(case, shift, factor, away, monkeypatch, capsys):
     """The centre moved by 3 sd along every whitened axis, or its covariance scaled."""

@@ -136,6 +136,16 @@ def weighted_moments(z, log_weights) -> tuple[np.ndarray, np.ndarray]:
     return mean, (w[:, None] * away).T @ away
 
 
+def sd_errors(values, log_weights) -> np.ndarray:
+    """Relative standard errors (d,) of the standard deviations of weighted draws (n, d): large where they rest on a few draws far out."""
+    w = np.exp(log_weights)
+    away = values - w @ values
+    square = away**2
+    variance = w @ square
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 0.5 * np.sqrt((w[:, None] ** 2 * (square - variance) ** 2).sum(0)) / variance
+
+
 def certify(
     proposal: Normal,
     log_posterior: Callable[[np.ndarray], np.ndarray],

@@ -21,6 +21,7 @@ from homodyne_cmc._mode import Start, find_start
 from homodyne_cmc._nuts import ShardDraws
 from homodyne_cmc._posterior import ExactPosterior
 from homodyne_cmc._result import CMCResult
+from homodyne_cmc._robust import RobustPosterior
 from homodyne_cmc._shards import ShardSet, make_shards
 from homodyne_cmc._tasks import SamplingJob, SumsJob, eval_draws, run_shard
 from homodyne_cmc._tree import Run, build_tree
@@ -187,12 +188,18 @@ class _Sampling:
                     after_round=self._report_round,
                 )
             status = "certified" if certificate.certified else "not certified"
+            message = certificate.message
             if not np.isfinite(certificate.log_weights).any():
                 status = "failed"
-            message = certificate.message
+            elif status == "not certified" and self.config.method != "nuts":
+                message += f" {self._offer(draws)}"
         except ShardFailure as error:
             certificate, status, message = _nothing(d), "failed", str(error)
         self._lap("certificate")
+        robust = None
+        if self.config.robust_draws and status != "failed":
+            robust = self._robust(posterior)
+            self._lap("robust draws")
         run = Run(
             data=self.data,
             request=self.request,
@@ -201,6 +208,7 @@ class _Sampling:
             draws=draws,
             consensus=consensus,
             certificate=certificate,
+            robust=robust,
             posterior=posterior,
             status=status,
             message=message or _CERTIFIED[self.config.method],
@@ -209,6 +217,32 @@ class _Sampling:
             versions={name: version(name) for name in _VERSIONS},
         )
         return CMCResult(build_tree(run, np.random.default_rng([self.config.seed, 3])))
+
+    def _offer(self, draws: list[ShardDraws]) -> str:
+        """What can be done where the certificate is not reached."""
+        offer = "method 'nuts' samples all the data at once"
+        if not draws:
+            return f"{offer}, which does not depend on how normal the posterior is."
+        # As many gradients of all the data as the shards took of their parts.
+        steps = np.mean([shard.num_steps.mean() for shard in draws])
+        seconds = sum(shard.seconds for shard in draws)
+        return (
+            f"{offer}: about {seconds / 60:.2g} minutes of one worker if its draws take {steps:.0f} gradients as those of the shards did, "
+            "more where the posterior is bent."
+        )
+
+    def _robust(self, posterior: ExactPosterior) -> Certificate:
+        widened = RobustPosterior.of(posterior, self.request.warm)
+        found = certify(
+            widened.proposal,
+            widened.log_density,
+            n_draws=self.config.certificate_draws,
+            rng=np.random.default_rng([self.config.seed, 4]),
+            after_round=self._report_round,
+        )
+        if not found.certified:
+            self.notes.append(f"the draws widened to the clustered errors are not certified: {found.message}")
+        return found
 
     def _report_round(self, number: int, found: Round) -> None:
         if self.progress is not None:

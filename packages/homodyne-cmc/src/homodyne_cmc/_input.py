@@ -82,6 +82,10 @@ class Request:
             if data.n_phi < 2:
                 raise CMCInputError("data hold one angle: the flow direction phi0 needs several.")
         warm = None if nlsq_result is None else WarmStart.of(nlsq_result, config.analysis_mode)
+        if config.robust_draws and (warm is None or not warm.is_robust):
+            raise CMCInputError(
+                "robust_draws needs an nlsq_result with covariances, 'hessian' and 'robust', both finite and positive definite."
+            )
         mode = config.per_angle_mode or (warm.per_angle_mode if warm is not None else None) or "individual"
         # What a stream brings is known from its first angle.
         first = data if isinstance(data, TwoTimeData) else data.angle(0)

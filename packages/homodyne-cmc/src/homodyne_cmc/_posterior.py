@@ -50,29 +50,34 @@ class ExactPosterior:
         Contrast and offset are drawn from their conditional distribution without bounds, so that the density of the bounds and priors on them is
         what the draw's weight lacks.
         """
-        v = jnp.asarray(self.mu + z @ self.root.T)
-        prior = np.asarray(self.problem.exact_log_prior(v))
-        physical = self.physical(z)
-        usable = np.isfinite(prior) & np.isfinite(physical).all(1)
-        n_phi = self.problem.model.n_phi
-        density = np.full(len(z), -np.inf)
-        scaling = np.full((3, len(z), n_phi), np.nan)
-        if usable.any():
-            # Unusable draws take the place of a usable one: the shape, and with it the compiled program, stays the same.
-            safe = np.where(usable[:, None], physical, physical[np.argmax(usable)])
-            sums = self.sums(safe)
-            likelihood = np.asarray(
-                jax.vmap(lambda s: self.problem.collapsed.log_likelihood(s, self.moments, 1.0))(
-                    jnp.asarray(sums)
-                )
-            )
+        prior = self.log_prior(z)
+        likelihood, sums = self.log_likelihood(self.physical(z), np.isfinite(prior))
+        density = likelihood + prior
+        scaling = np.full((3, len(z), self.problem.model.n_phi), np.nan)
+        if np.isfinite(density).any():
             scaling = np.stack(self.problem.collapsed.redraw(sums, self.moments, self.rng))
             both = np.moveaxis(scaling[:2], 0, -1)
             inside = np.asarray(self.scaling_priors.inside(both)).all(1)
-            density = likelihood + prior + np.asarray(self.scaling_priors.log_density(both)).sum(1)
-            density = np.where(usable & inside & np.isfinite(density), density, -np.inf)
+            density = density + np.asarray(self.scaling_priors.log_density(both)).sum(1)
+            density = np.where(inside & np.isfinite(density), density, -np.inf)
         self._drawn.append((density, scaling))
         return density
+
+    def log_prior(self, z) -> np.ndarray:
+        """Log density of the prior of the physical parameters in the whitened coordinates, (n,); -inf beyond the bounds."""
+        return np.asarray(self.problem.exact_log_prior(jnp.asarray(self.mu + z @ self.root.T)))
+
+    def log_likelihood(self, physical, usable) -> tuple[np.ndarray, np.ndarray]:
+        """Log of the collapsed likelihood (n,) at physical parameters (n, d), -inf where they are not ``usable``, and the sums (n, n_phi, 3)."""
+        usable = usable & np.isfinite(physical).all(1)
+        likelihood = np.full(len(physical), -np.inf)
+        if not usable.any():
+            return likelihood, np.full((len(physical), self.problem.model.n_phi, 3), np.nan)
+        # Unusable draws take the place of a usable one: the shape, and with it the compiled program, stays the same.
+        sums = self.sums(np.where(usable[:, None], physical, physical[np.argmax(usable)]))
+        by_sums = jax.vmap(lambda s: self.problem.collapsed.log_likelihood(s, self.moments, 1.0))
+        found = np.asarray(by_sums(jnp.asarray(sums)))
+        return np.where(usable & np.isfinite(found), found, -np.inf), sums
 
     def log_smooth(self, z) -> np.ndarray:
         """Log density, up to the same constant, of what a sampler of the smooth posterior aims at; after `log_density` of the same draws."""

@@ -22,7 +22,7 @@ class CMCResult:
     ----------
     tree : xarray.DataTree
         Groups in ArviZ conventions: ``posterior`` (natural parameters; contrast, offset and, where it was inferred, sigma with dimension
-        ``angle``), ``sample_stats``, ``prior``, ``observed_data`` (C2 averaged over ages), ``constant_data``; of our own ``certificate``
+        ``angle``), ``posterior_robust`` where asked for, ``sample_stats``, ``prior``, ``observed_data`` (C2 averaged over ages), ``constant_data``; of our own ``certificate``
         (weighted draws, k-hat, effective draws), ``shards`` (draws and diagnostics of every shard), ``consensus`` (what the shards say before
         the certificate, and how well they agree) and ``warm_start``.
 
@@ -117,6 +117,19 @@ class CMCResult:
         return self._by_name(self.tree["warm_start"]["robust_sd"].values)
 
     @property
+    def robust_posterior(self) -> xr.Dataset | None:
+        """Draws of the physical parameters from the posterior widened to the clustered errors; None where ``robust_draws`` was not asked for.
+
+        The likelihood is that of Ribatet, Cooley & Davison (2012). Attributes ``status`` and ``message`` say whether the draws can be trusted.
+        """
+        return self.tree["posterior_robust"].dataset if "posterior_robust" in self.tree else None
+
+    @property
+    def sd_error(self) -> dict[str, float]:
+        """Relative Monte Carlo errors of the posterior standard deviations; large for tails that reach far out."""
+        return self._by_name(self.tree["certificate"]["sd_error"].values)
+
+    @property
     def k_hat(self) -> float:
         """Shape of the tail of the certificate's weights; below 0.7 they can be trusted."""
         return float(self.tree["certificate"]["k_hat"].values[-1])
@@ -134,9 +147,7 @@ class CMCResult:
         ValueError
             If there is no such parameter.
         """
-        if name not in self.physical_names:
-            raise ValueError(f"name is {name!r}; expected one of {', '.join(self.physical_names)}.")
-        values = self._draws_together()[:, self.physical_names.index(name)]
+        values = self.values(name)
         return np.quantile(values, probabilities) if len(values) else np.full(len(probabilities), np.nan)
 
     def wall_share(self, name: str) -> tuple[float, float]:
@@ -149,17 +160,38 @@ class CMCResult:
         edge = values.std() / 5
         return float(np.mean(values < lower + edge)), float(np.mean(values > upper - edge))
 
+    def values(self, name: str, *, robust: bool = False) -> np.ndarray:
+        """Draws of a physical parameter, (n_draws,); directions of the flow about one image, so that moments have a meaning.
+
+        Parameters
+        ----------
+        name : str
+        robust : bool
+            Of the posterior widened to the clustered errors.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter, or no such posterior.
+        """
+        if name not in self.physical_names:
+            raise ValueError(f"name is {name!r}; expected one of {', '.join(self.physical_names)}.")
+        draws = self.robust_posterior if robust else self.posterior
+        if draws is None:
+            raise ValueError(
+                "robust is True, but the result has no such draws; expected robust_draws in the settings."
+            )
+        values = draws[name].values[0]
+        if name != "phi0" or not len(values):
+            return values
+        doubled = np.deg2rad(2 * values)
+        center = np.rad2deg(np.arctan2(np.sin(doubled).mean(), np.cos(doubled).mean())) / 2
+        return values - 180 * np.round((values - center) / 180)
+
     def _draws_together(self) -> np.ndarray:
-        """Draws with the direction of the flow about one image, so that moments have a meaning."""
-        draws = self.draws
-        if not len(draws):
-            return np.full((1, draws.shape[1]), np.nan)
-        if "phi0" in self.physical_names:
-            at = self.physical_names.index("phi0")
-            doubled = np.deg2rad(2 * draws[:, at])
-            center = np.rad2deg(np.arctan2(np.sin(doubled).mean(), np.cos(doubled).mean())) / 2
-            draws[:, at] -= 180 * np.round((draws[:, at] - center) / 180)
-        return draws
+        """Draws of all physical parameters, one row of NaN where there are none."""
+        draws = np.stack([self.values(name) for name in self.physical_names], axis=1)
+        return draws if len(draws) else np.full((1, draws.shape[1]), np.nan)
 
     def _by_name(self, values) -> dict[str, float]:
         return dict(zip(self.physical_names, np.asarray(values).tolist(), strict=True))

@@ -21,6 +21,8 @@ _SCALING = {
 }
 # Share of the draws near a bound above which the bound is named.
 _AT_WALL = 0.02
+# Relative error of a standard deviation above which it is said.
+_VAGUE = 0.1
 
 
 def summary(result) -> str:
@@ -35,8 +37,8 @@ def summary(result) -> str:
         *_shards(result),
     ]
     if result.posterior.sizes["draw"]:
-        lines += ["", *_table(result)]
-    lines += [f"- {sentence}" for sentence in (*_walls(result), *result.warnings)]
+        lines += ["", *_table(result), *_robust(result)]
+    lines += [f"- {sentence}" for sentence in (*remarks(result), *result.warnings)]
     return "\n".join(lines)
 
 
@@ -81,6 +83,28 @@ def _table(result) -> list[str]:
     return lines
 
 
+def _robust(result) -> list[str]:
+    draws = result.robust_posterior
+    if draws is None or not draws.sizes["draw"]:
+        return []
+    lines = [
+        "",
+        f"widened to the clustered errors of the fit ({_VERDICT[draws.attrs['status']]}: k-hat {draws.attrs['k_hat']:.2f}, {draws.attrs['ess']:.0f} effective draws)",
+    ]
+    for name in result.physical_names:
+        values = result.values(name, robust=True)
+        low, high = np.quantile(values, (0.025, 0.975))
+        lines.append(
+            f"{name:<20}{values.mean():>13.6g}{values.std():>11.3g}{low:>13.6g}{high:>13.6g}  {PARAMETERS[name].unit}".rstrip()
+        )
+    return lines
+
+
+def remarks(result) -> list[str]:
+    """What the numbers of the table do not tell, in sentences."""
+    return [*_walls(result), *_tails(result)]
+
+
 def _walls(result) -> list[str]:
     found = []
     for name in result.physical_names:
@@ -90,3 +114,11 @@ def _walls(result) -> list[str]:
                     f"{100 * share:.0f} % of the draws of {name} are at its {side} bound: the bound decides the answer there."
                 )
     return found
+
+
+def _tails(result) -> list[str]:
+    return [
+        f"the sd of {name} rests on a few draws far out (its own error is {100 * error:.0f} %): a heavy tail; trust the interval, not the sd."
+        for name, error in result.sd_error.items()
+        if error > _VAGUE
+    ]

@@ -20,15 +20,15 @@ class WarmStart:
         Values in natural units.
     covariance : (d, d) or None
         Of independent points where the fit tells that from the clustered one: that is the width of the likelihood.
-    robust_sd : (d,) or None
-        Standard errors that know that points share frames and speckles.
+    robust : (d, d) or None
+        Covariance that knows that points share frames and speckles.
     per_angle_mode : str or None
         How contrast and offset varied with the angle.
     """
 
     physical: np.ndarray
     covariance: np.ndarray | None
-    robust_sd: np.ndarray | None
+    robust: np.ndarray | None
     per_angle_mode: str | None
 
     @classmethod
@@ -82,22 +82,35 @@ class WarmStart:
             raise CMCInputError(
                 f"nlsq_result.per_angle_mode is {mode!r}; expected one of {', '.join(SCALING_MODES)}."
             )
-        robust_sd = None if robust is None else np.sqrt(np.diag(robust))
-        return cls(values[at], covariance, robust_sd, mode)
+        return cls(values[at], covariance, robust, mode)
 
     @property
     def is_spread(self) -> bool:
         """Whether there is a covariance that is positive definite."""
-        if self.covariance is None or not np.isfinite(self.covariance).all():
-            return False
-        sd = np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
-        return bool((sd > 0).all() and np.linalg.eigvalsh(self.covariance / np.outer(sd, sd))[0] > 1e-12)
+        return _is_positive(self.covariance)
+
+    @property
+    def is_robust(self) -> bool:
+        """Whether there is a clustered covariance beside it, positive definite as well."""
+        return self.is_spread and _is_positive(self.robust)
+
+    @property
+    def robust_sd(self) -> np.ndarray | None:
+        """Standard errors that know that points share frames and speckles, (d,)."""
+        return None if self.robust is None else np.sqrt(np.diag(self.robust))
 
     def precision(self, tangent: np.ndarray) -> np.ndarray:
         """Inverse covariance in coordinates with ∂θ/∂v ``tangent``."""
         sd = np.sqrt(np.diag(self.covariance))
         scaled = tangent / sd[:, None]
         return scaled.T @ np.linalg.solve(self.covariance / np.outer(sd, sd), scaled)
+
+
+def _is_positive(covariance: np.ndarray | None) -> bool:
+    if covariance is None or not np.isfinite(covariance).all():
+        return False
+    sd = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    return bool((sd > 0).all() and np.linalg.eigvalsh(covariance / np.outer(sd, sd))[0] > 1e-12)
 
 
 def _block(name: str, covariance, at, size: int) -> np.ndarray | None:
