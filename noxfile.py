@@ -212,6 +212,7 @@ BENCHMARKS = {
     "pass": "passes.py",
     "fit": "fits.py",
     "search": "searches.py",
+    "posterior": "posteriors.py",
     "nlsq": "full_jacobian.py",
     "peers": "peers.py",
 }
@@ -220,7 +221,7 @@ PEERS = ("homodyne==2.23.3", "xpcsjax==0.1.8")
 
 @nox.session(reuse_venv=True)
 def bench(session: nox.Session) -> None:
-    """Print what a pass and a fit cost against other ways to compute them (arguments: pass, fit, search; if asked for, nlsq, peers)."""
+    """Print what a pass and a fit cost against other ways to compute them (arguments: pass, fit, search; if asked for, posterior, nlsq, peers)."""
     chosen = session.posargs or ["pass", "fit", "search"]
     if unknown := sorted(set(chosen) - set(BENCHMARKS)):
         session.error(f"unknown: {', '.join(unknown)}; expected some of {', '.join(BENCHMARKS)}")
@@ -229,7 +230,9 @@ def bench(session: nox.Session) -> None:
         if name not in chosen:
             continue
         arguments = ()
-        if name == "nlsq":
+        if name == "posterior":
+            install_editable(session, "homodyne-cmc", "homodyne-nlsq")
+        elif name == "nlsq":
             extra = PROJECTS["homodyne-nlsq"]["project"]["optional-dependencies"]["nlsq"]
             install_editable(session, "homodyne-nlsq", requirements=tuple(extra))
         elif name == "peers":

@@ -110,6 +110,48 @@ def test_the_anchor_adds_no_information(case, shift, factor, away, monkeypatch, 
     assert away(found, reference) < 0.15
 
 
+BEYOND = {
+    "23 angles": (rheometer_flow(23, 200), 0.02, (10, 30, 100)),
+    "alpha = 0": (colloid(5, 100)._replace(physical=np.array([1.2e4, 0.0, 1.7e3])), 0.02, (4, 10, 30)),
+    "not normal": (rheometer_flow(5, 40), 0.01, (4, 10, 30)),
+}
+
+
+@pytest.fixture(scope="module", params=BEYOND)
+def beyond(request, data_of, warm):
+    truth, sigma, numbers = BEYOND[request.param]
+    data, start = data_of(truth, sigma=sigma, seed=1), warm(truth)
+    settings = {"analysis_mode": truth.model.analysis_mode.value, "noise": "global"}
+    sampler = {
+        "method": "nuts",
+        "num_warmup": 300,
+        "num_samples": 2500,
+        "target_accept_prob": 0.95,
+        "seed": 9,
+    }
+    return request.param, data, settings, start, numbers, fit_mcmc_jax(data, settings | sampler, start)
+
+
+def test_certified_means_right(beyond, away, capsys):
+    """Many shards, an offset that the data leave open, a posterior that is bent: right, or said to be not certified."""
+    name, data, settings, start, numbers, reference = beyond
+    lines = [
+        f"{name}: NUTS on all the data {reference.status}, R-hat {float(reference.tree['shards']['r_hat'].max()):.3f}, "
+        f"{reference.ess:.0f} effective draws, {100 * float(reference.tree['shards']['divergences'].max()):.2g} % divergences"
+    ]
+    wrong = []
+    for method, n_shards in (("laplace", None), *(("cmc", k) for k in numbers)):
+        found = fit_mcmc_jax(data, settings | {"method": method, "num_shards": n_shards}, start)
+        off = away(found, reference)
+        lines.append(
+            f"  {method:>8} K = {found.n_shards:>3}: {found.status:>13}, k-hat {found.k_hat:5.2f}, {found.ess:5.0f} effective draws, mean off {off:.3f} sd"
+        )
+        wrong += [lines[-1]] if found.status == "certified" and not off < 0.15 else []
+    with capsys.disabled():
+        print("\n" + "\n".join(lines))
+    assert not wrong
+
+
 @pytest.mark.parametrize("method", ["laplace", "cmc"])
 def test_calibration(method, data_of, warm, capsys):
     """200 replicates: truths drawn about a centre with a normal prior that is then used as the prior."""

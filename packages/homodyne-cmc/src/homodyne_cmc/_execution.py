@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from typing import Any
 
 from homodyne_cmc._nuts import ChainTimeout
@@ -150,7 +151,7 @@ def _run_elsewhere(executor, function, jobs, stage, finished, notes, patience) -
             if not answered:
                 lost = {future: k for future, k in waiting.items() if future.running()}
                 for future, k in (lost or dict(waiting)).items():
-                    future.cancel()
+                    _cancel(future)
                     del waiting[future]
                     again(k, TimeoutError(f"no answer in {patience:.0f} s"))
             for future in answered:
@@ -168,4 +169,10 @@ def _run_elsewhere(executor, function, jobs, stage, finished, notes, patience) -
     finally:
         # After an interruption nothing that waits shall start; finished chains are on disk.
         for future in waiting:
-            future.cancel()
+            _cancel(future)
+
+
+def _cancel(future: Future) -> None:
+    # Futures of Parsl cannot be cancelled; what they give is not waited for.
+    with suppress(NotImplementedError):
+        future.cancel()
