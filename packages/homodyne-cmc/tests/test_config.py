@@ -47,6 +47,15 @@ def test_other_names_of_the_static_mode():
         ),
         ({"priors": {"D0": {"type": "Normal"}}}, "mu of a Normal prior"),
         ({"seed": -1}, "seed is -1"),
+        ({"shard_timeout": 0}, "shard_timeout is 0; expected a positive number of seconds"),
+        ({"robust_draws": "yes"}, "robust_draws is 'yes'"),
+        ({"fixed": {"D0": 1e4}}, "fixed\\['D0'\\] cannot be held"),
+        ({"fixed": {"alpha": np.nan}}, "fixed\\['alpha'\\] is nan"),
+        ({"fixed": {"contrast": 0.3}}, "fixed: 'contrast' is no parameter"),
+        (
+            {"fixed": {"alpha": 0.0}, "priors": {"alpha": {"type": "Normal", "mu": 0.0, "sigma": 1.0}}},
+            "has a prior too",
+        ),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):

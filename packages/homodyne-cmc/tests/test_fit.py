@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from homodyne_cmc import CMCConfig, CMCInputError, CMCResult, fit_mcmc_jax
+from homodyne_cmc._shards import make_shards
 from homodyne_data import TwoTimeData, open_xpcs, save_apsu
+from homodyne_model import pair_sums
 from homodyne_model.testing import colloid, rheometer_flow
 
 
@@ -215,6 +217,66 @@ def test_a_prior_counts_more_where_the_likelihood_is_wider(rest_data, reference,
         expected = (reference.mean[name] / variance + middle / width**2) / precision
         assert values.mean() == pytest.approx(expected, abs=0.1 / precision**0.5)
         assert values.std() == pytest.approx(precision**-0.5, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "fixed, n_shards",
+    [({"D_offset": 1500.0}, 1), ({"alpha": -0.46}, 4), ({"alpha": -0.46, "D_offset": 1500.0}, 4)],
+)
+def test_the_others_have_the_posterior_given_what_is_held(rest, rest_data, warm, fixed, n_shards):
+    """Sums over a grid of the natural parameters, where the prior is flat and no coordinates are needed."""
+    found = fit_mcmc_jax(rest_data, {"fixed": fixed, "num_shards": n_shards}, warm(rest))
+    assert found.status == "certified"
+    names = found.physical_names
+    free = [name for name in names if name not in fixed]
+    axes = [found.mean[n] + found.sd[n] * np.linspace(-5, 5, 41) for n in free]
+    columns = dict(zip(free, (part.ravel() for part in np.meshgrid(*axes)), strict=True))
+    size = len(columns[free[0]])
+    physical = np.stack([columns.get(n, np.full(size, fixed.get(n))) for n in names], axis=1)
+    with jax.enable_x64(True):
+        (shard,) = make_shards(rest_data, 1, known_noise=True).shards
+        data = shard.load()
+        sums = jax.lax.map(lambda p: pair_sums(rest.model, p, data.c2), physical)
+    f1, ff, fy = np.moveaxis(np.asarray(sums) * data.angle_weight[:, None], -1, 0)
+    w, y1, _ = np.asarray(data.moments.sums).T
+    spread = ff - f1**2 / w
+    log_p = (0.5 * (fy - f1 * y1 / w) ** 2 / spread - 0.5 * np.log(spread)).sum(1)
+    p = np.exp(log_p - log_p.max())
+    p /= p.sum()
+    for name in free:
+        mean = p @ columns[name]
+        sd = np.sqrt(p @ (columns[name] - mean) ** 2)
+        assert found.mean[name] == pytest.approx(mean, abs=0.1 * sd)
+        assert found.sd[name] == pytest.approx(sd, rel=0.08)
+    for name, value in fixed.items():
+        assert (found.values(name) == value).all()
+        assert f"{value:g}   held fixed" in found.summary()
+    assert found.fixed == fixed
+
+
+def test_what_a_fit_held_is_held(rest, rest_data, warm):
+    fit = warm(rest) | {"fixed": [False, False, True]}
+    found = fit_mcmc_jax(rest_data, {"method": "laplace"}, fit)
+    assert found.fixed == {"D_offset": pytest.approx(rest.physical[2])}
+    with pytest.raises(CMCInputError, match="held D0 fixed"):
+        fit_mcmc_jax(rest_data, {"method": "laplace"}, warm(rest) | {"fixed": [True, False, False]})
+    with pytest.raises(CMCInputError, match="held D_offset fixed, and priors gives it a density"):
+        fit_mcmc_jax(rest_data, {"priors": {"D_offset": {"type": "Normal", "mu": 1e3, "sigma": 1.0}}}, fit)
+
+
+def test_a_flow_whose_direction_is_held(flow, flow_data, warm):
+    """Without a start: the search has one coordinate less."""
+    found = fit_mcmc_jax(
+        flow_data,
+        {
+            "analysis_mode": "laminar_flow",
+            "method": "laplace",
+            "fixed": {"phi0": 2.0, "gamma_dot_t_offset": 0.0},
+        },
+    )
+    assert found.fixed == {"phi0": 2.0, "gamma_dot_t_offset": 0.0}
+    assert abs(found.mean["D0"] - flow.physical[0]) < 5 * found.sd["D0"]
+    assert found.status == "certified"
 
 
 def test_widening_needs_clustered_errors(rest, rest_data, warm):

@@ -11,6 +11,7 @@ from homodyne_cmc._warm_start import WarmStart
 pytestmark = pytest.mark.usefixtures("as_inside_a_fit")
 NAMES = ("contrast_0", "offset_0", "D0", "alpha", "D_offset")
 VALUES = np.array([0.3, 1.1, 1e4, -0.4, 1e3])
+FREE = (False, False, False)
 COVARIANCE = np.diag([1e-4, 1e-4, 1e4, 1e-4, 1e3])
 
 
@@ -41,7 +42,7 @@ def test_objects_and_mappings():
         ({"names": ("a", "b", "D0", "alpha", "c")}, "has no D_offset"),
         ({"values": np.where(VALUES == 1e4, np.nan, VALUES)}, "D0 = nan"),
         ({"covariance": np.eye(3)}, "covariance has shape"),
-        ({"fixed": np.array(NAMES) == "alpha"}, "held alpha fixed"),
+        ({"fixed": np.array([True])}, "fixed of shape"),
         ({"per_angle_mode": "linear"}, "per_angle_mode is 'linear'"),
     ],
 )
@@ -75,7 +76,7 @@ def test_the_mode_is_found_in_the_data(rest, found):
 def test_a_warm_start_at_the_mode_is_kept(found):
     problem, shards, start = found
     physical, covariance = _natural(start)
-    warm = WarmStart(physical, 1.5 * covariance, None, None)
+    warm = WarmStart(physical, FREE, 1.5 * covariance, None, None)
     kept = find_start(problem, shards, warm, seed=0)
     np.testing.assert_allclose(_natural(kept)[0], physical, rtol=1e-9)
     np.testing.assert_allclose(_natural(kept)[1], 1.5 * covariance, rtol=1e-6)
@@ -88,10 +89,10 @@ def test_a_warm_start_elsewhere_is_moved_to_the_mode(found, how):
     physical, covariance = _natural(start)
     sd = np.sqrt(np.diag(covariance))
     warm = {
-        "far": WarmStart(physical + 20 * sd, covariance, None, None),
-        "narrow": WarmStart(physical, covariance / 400, None, None),
-        "no covariance": WarmStart(physical + sd, None, None, None),
-        "singular": WarmStart(physical, np.full((3, 3), np.nan), None, None),
+        "far": WarmStart(physical + 20 * sd, FREE, covariance, None, None),
+        "narrow": WarmStart(physical, FREE, covariance / 400, None, None),
+        "no covariance": WarmStart(physical + sd, FREE, None, None, None),
+        "singular": WarmStart(physical, FREE, np.full((3, 3), np.nan), None, None),
     }[how]
     moved = find_start(problem, shards, warm, seed=0)
     assert (np.abs(_natural(moved)[0] - physical) < 0.1 * sd).all()
@@ -102,6 +103,23 @@ def test_a_warm_start_elsewhere_is_moved_to_the_mode(found, how):
 def test_a_warm_start_without_coordinates_is_replaced(found):
     problem, shards, start = found
     physical, _ = _natural(start)
-    replaced = find_start(problem, shards, WarmStart(physical * [-1, 1, 1], None, None, None), seed=0)
+    replaced = find_start(problem, shards, WarmStart(physical * [-1, 1, 1], FREE, None, None, None), seed=0)
     assert "no positive power law" in replaced.notes[0]
     np.testing.assert_allclose(_natural(replaced)[0], physical, rtol=0.05)
+
+
+def test_values_that_are_held_condition_the_others():
+    """As in a joint normal distribution: means and covariance given the held value."""
+    rng = np.random.default_rng(2)
+    root = rng.normal(size=(3, 3)) * np.array([[300.0], [0.02], [80.0]])
+    covariance = root @ root.T
+    physical = np.array([1e4, -0.4, 1e3])
+    held = WarmStart(physical, FREE, covariance, 4 * covariance, None).holding({1: -0.41})
+    assert held.held == (False, True, False)
+    gain = covariance[[0, 2], 1] / covariance[1, 1]
+    np.testing.assert_allclose(held.physical, [1e4 - 0.01 * gain[0], -0.41, 1e3 - 0.01 * gain[1]])
+    expected = np.linalg.inv(np.linalg.inv(covariance)[np.ix_([0, 2], [0, 2])])
+    np.testing.assert_allclose(held.covariance[np.ix_([0, 2], [0, 2])], expected, rtol=1e-9)
+    np.testing.assert_allclose(held.robust, 4 * held.covariance)
+    assert (held.covariance[1] == 0).all()
+    assert held.is_robust

@@ -76,7 +76,8 @@ class Checkpoint:
         with np.load(self._start_file, allow_pickle=False) as file:
             values = {name: file[name] for name in file.files}
         coordinates = PosteriorCoordinates(
-            *(tuple(values[name].tolist()) for name in ("t_refs", "signs", "widths"))
+            *(tuple(values[name].tolist()) for name in ("t_refs", "signs", "widths")),
+            problem.coordinates.held,
         )
         problem = replace(problem, coordinates=coordinates)
         return Start.at(problem, values["mu"], values["root"], values["notes"].tolist())

@@ -11,6 +11,7 @@ from homodyne_cmc.errors import CMCInputError
 from homodyne_model import PARAMETERS, QUADRATURES, SCALING_MODES, SHEAR_KERNELS, AnalysisMode
 
 METHODS = ("cmc", "nuts", "laplace")
+RATES = ("D0", "gamma_dot_t0")
 NOISES = ("given", "global", "per_angle")
 
 
@@ -68,6 +69,8 @@ class CMCConfig:
         How contrast and offset vary with the angle; by default as in the warm start, else ``individual``.
     fourier_order : int
         Of the Fourier series of ``fourier``.
+    fixed : mapping of name to value
+        Physical parameters that are held, but for D0 and gamma_dot_t0; those that the warm start held are held at its values too.
     bounds : mapping of name to (lower, upper)
         Bounds that replace the defaults of `homodyne_model.PARAMETERS`, of physical parameters, ``contrast`` or ``offset`` (all angles).
     priors : mapping of name to prior
@@ -108,6 +111,7 @@ class CMCConfig:
     noise: str | None = None
     per_angle_mode: str | None = None
     fourier_order: int = 2
+    fixed: Mapping[str, float] = field(default_factory=dict)
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     priors: Mapping[str, Prior] = field(default_factory=dict)
     checkpoint_dir: str | None = None
@@ -157,11 +161,25 @@ class CMCConfig:
             raise CMCInputError(f"robust_draws is {self.robust_draws!r}; expected True or False.")
         if self.checkpoint_dir is not None:
             object.__setattr__(self, "checkpoint_dir", str(self.checkpoint_dir))
-        for name in ("bounds", "priors"):
+        for name, known in (
+            ("fixed", mode.physical_names),
+            ("bounds", (*mode.physical_names, "contrast", "offset")),
+            ("priors", (*mode.physical_names, "contrast", "offset")),
+        ):
             if not isinstance(getattr(self, name), Mapping):
                 raise TypeError(f"{name} is {getattr(self, name)!r}; expected a mapping by parameter name.")
             for key in getattr(self, name):
-                _check_name(name, key, (*mode.physical_names, "contrast", "offset"))
+                _check_name(name, key, known)
+        for name, value in self.fixed.items():
+            if name in RATES:
+                raise CMCInputError(
+                    f"fixed[{name!r}] cannot be held: the coordinates that are sampled need a free rate; a narrow prior does what holding does."
+                )
+            if not _is_number(value):
+                raise CMCInputError(f"fixed[{name!r}] is {value!r}; expected a finite number.")
+            if name in self.priors:
+                raise CMCInputError(f"fixed[{name!r}] has a prior too (priors); expected one of them.")
+        object.__setattr__(self, "fixed", {k: float(v) for k, v in self.fixed.items()})
         for name, pair in self.bounds.items():
             if np.shape(pair) != (2,) or not all(
                 isinstance(b, int | float | np.number) and b == b for b in pair
@@ -177,6 +195,8 @@ class CMCConfig:
 
     def _check_proper(self, physical: tuple[str, ...]) -> None:
         for name in (*physical, "contrast", "offset"):
+            if name in self.fixed:
+                continue
             lower, upper = self.range_of(name)
             least = self.prior_of(name).least
             if not max(lower, least) < upper:
@@ -189,7 +209,7 @@ class CMCConfig:
                     f"bounds[{name!r}] are {lower:g} to {upper:g}: without a prior the posterior may have no limit there; expected "
                     f"finite bounds or priors[{name!r}]."
                 )
-        positive = [name for name in ("D0", "gamma_dot_t0") if name in physical]
+        positive = [name for name in RATES if name in physical]
         for name in positive:
             if self.range_of(name)[0] < 0:
                 raise CMCInputError(

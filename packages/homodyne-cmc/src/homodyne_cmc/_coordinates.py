@@ -24,6 +24,9 @@ c: where data know u they know the exponent p = s u, in which the posterior is n
 log u. y is linear in u where u exceeds c and logarithmic below, so c is the standard deviation of u. Measured on the shear rate of the same colloid
 with noise 0.02 (it has sd / u = 0.2): skewness 0.9 and a 0.1 % quantile of 4.6 sd in log u, 0.0 and 3.1 sd in u. Weights of draws that
 are normal in log u undervalued the tail of gamma_dot_t0: its sd was 0.8 to 0.93 of the true one, with k-hat 0.2 to 0.6.
+
+Parameters that are held leave fewer coordinates: log |J| and y where the exponent is held; log P, P = r0 t_ref^p, and p where the offset is;
+log P where both are.
 """
 
 from dataclasses import dataclass, replace
@@ -37,7 +40,7 @@ import numpy as np
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class PosteriorCoordinates:
-    """Coordinates v of the physical parameters θ, both (..., 3) or (..., 7).
+    """Coordinates v (..., d) of the physical parameters θ, (..., 3) or (..., 7), of which d are free.
 
     Parameters
     ----------
@@ -47,105 +50,160 @@ class PosteriorCoordinates:
         Sign of the rates there.
     widths : tuple of float
         Width c of the inverted share of every rate, about which it changes from linear to logarithmic.
+    held : tuple of float or None
+        Value of every physical parameter that is held; D0 and gamma_dot_t0 cannot be.
     """
 
     t_refs: tuple[float, ...]
     signs: tuple[float, ...]
     widths: tuple[float, ...]
+    held: tuple[float | None, ...]
 
     @classmethod
-    def about(cls, physical, t_refs) -> "PosteriorCoordinates":
+    def about(cls, physical, t_refs, held=None) -> "PosteriorCoordinates":
         """The coordinates that can describe a physical vector, before its covariance is known."""
         signs = (
             np.sign(r0 * t**p + offset) for (r0, p, offset), t in zip(_rates(physical), t_refs, strict=True)
         )
-        return cls(tuple(float(t) for t in t_refs), tuple(map(float, signs)), (1.0,) * len(t_refs))
+        held = (None,) * len(physical) if held is None else tuple(held)
+        return cls(tuple(float(t) for t in t_refs), tuple(map(float, signs)), (1.0,) * len(t_refs), held)
 
     @classmethod
-    def suited_to(cls, physical, covariance, times) -> "PosteriorCoordinates":
+    def suited_to(cls, physical, covariance, times, held=None) -> "PosteriorCoordinates":
         """The coordinates in which a posterior about a physical vector is close to normal.
 
         Parameters
         ----------
-        physical : (d,)
-        covariance : (d, d)
-            Of the physical parameters.
-        times : (n,)
+        physical : (n,)
+        covariance : (n, n)
+            Of the physical parameters; zero where they are held.
+        times : (n_times,)
             Positive times to choose from [s].
+        held : sequence of float or None, optional
         """
-        found = cls.about(physical, best_known_times(physical, covariance, times))
+        found = cls.about(physical, (1.0,) * (len(physical) // 3), held)
+        t_refs = best_known_times(physical, covariance, times, found.held)
         widths = []
-        for k, ((r0, p, offset), t) in enumerate(zip(_rates(physical), found.t_refs, strict=True)):
+        for k, ((r0, p, offset), t) in enumerate(zip(_rates(physical), t_refs, strict=True)):
             power = r0 * t**p
             by_share = np.array([-offset / (power * r0), -offset / power * np.log(t), 1 / power])
             block = covariance[3 * k : 3 * k + 3, 3 * k : 3 * k + 3]
             share = abs(1 + offset / power)
             widths.append(float(np.clip(np.sqrt(by_share @ block @ by_share), share / 50, 10 * share)))
-        return replace(found, widths=tuple(widths))
+        return replace(cls.about(physical, t_refs, held), widths=tuple(widths))
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the coordinates."""
-        names = ("log_D_ref", "slope_D", "share_D")
-        return names if len(self.signs) == 1 else (*names, "log_rate_ref", "slope_rate", "share_rate", "phi0")
+        found = [
+            f"log_{rate}_ref" if kind == "log" else f"{kind}_{rate}"
+            for (exponent, offset), rate in zip(self._held_of_rates(), ("D", "rate"), strict=False)
+            for kind in _KINDS[exponent is not None, offset is not None]
+        ]
+        return (*found, "phi0") if len(self.signs) == 2 and self.held[6] is None else tuple(found)
+
+    @property
+    def free(self) -> np.ndarray:
+        """Which physical parameters are free, (n,) bool."""
+        return np.array([value is None for value in self.held])
 
     def to_natural(self, v):
-        """Physical parameters at coordinates."""
-        parts = []
-        for k, (t, sign, width) in enumerate(self._each()):
-            j, s, y = (v[..., 3 * k + m] for m in range(3))
-            share = width * jax.nn.softplus(y)
-            exponent = sign * s * share
-            size = jnp.exp(j)
+        """Physical parameters (..., n) at coordinates (..., d)."""
+        parts, log_j = [], None
+        for own, t, sign, width, (exponent, offset) in self._each(v):
+            log_j = own[0]
+            size = jnp.exp(log_j)
+            if offset is not None:
+                exponent = own[1] if exponent is None else exponent
+                parts += [size * t**-exponent, exponent, offset]
+                continue
+            share = width * jax.nn.softplus(own[-1])
+            exponent = sign * own[1] * share if exponent is None else exponent
             parts += [size / share * t**-exponent, exponent, size * (sign - 1 / share)]
         if len(self.signs) == 2:
-            parts.append(v[..., 6])
-        return jnp.stack(parts, axis=-1)
+            parts.append(v[..., -1] if self.held[6] is None else self.held[6])
+        return jnp.stack([jnp.broadcast_to(part, log_j.shape) for part in parts], axis=-1)
 
     def from_natural(self, physical):
-        """Coordinates of physical parameters; NaN where they have none."""
+        """Coordinates (..., d) of physical parameters (..., n); NaN where they have none. Held ones are taken to have their values."""
         parts = []
-        for k, (t, sign, width) in enumerate(self._each()):
+        for k, (t, sign, width, (held_exponent, held_offset)) in enumerate(self._rates()):
             r0, exponent, offset = (physical[..., 3 * k + m] for m in range(3))
             power = r0 * t**exponent
+            if held_offset is not None:
+                parts += [jnp.log(power), *([exponent] if held_exponent is None else [])]
+                continue
             total = sign * (power + offset)
             inverted = total / power / width
             # log(exp(x) - 1) without overflow.
             y = inverted + jnp.log(-jnp.expm1(-inverted))
-            parts += [jnp.log(total), sign * exponent * power / total, y]
-        if len(self.signs) == 2:
+            slope = [sign * exponent * power / total] if held_exponent is None else []
+            parts += [jnp.log(total), *slope, y]
+        if len(self.signs) == 2 and self.held[6] is None:
             parts.append(physical[..., 6])
         return jnp.stack(parts, axis=-1)
 
     def log_jacobian(self, v):
-        """Log |∂θ/∂v|, (...)."""
+        """Log |∂θ/∂v| of the free parameters, (...)."""
         total = 0.0
-        for k, (t, sign, width) in enumerate(self._each()):
-            j, s, y = (v[..., 3 * k + m] for m in range(3))
-            share = width * jax.nn.softplus(y)
-            # J² t_ref^-p, and d log u / dy = c logistic(y) / u.
-            by_share = jnp.log(width) + jax.nn.log_sigmoid(y) - jnp.log(share)
-            total = total + 2 * j - sign * s * share * jnp.log(t) + by_share
+        for own, t, sign, width, (exponent, offset) in self._each(v):
+            log_j = own[0]
+            if offset is not None:
+                # r0 by log P; p is its own.
+                total = total + log_j - (own[1] if exponent is None else exponent) * jnp.log(t)
+                continue
+            share = width * jax.nn.softplus(own[-1])
+            # d log u / dy = c logistic(y) / u.
+            by_share = jnp.log(width) + jax.nn.log_sigmoid(own[-1]) - jnp.log(share)
+            if exponent is None:
+                # J² t_ref^-p.
+                total = total + 2 * log_j - sign * own[1] * share * jnp.log(t) + by_share
+            else:
+                # r0 |J|.
+                total = total + 2 * log_j - jnp.log(share) - exponent * jnp.log(t) + by_share
         return total
 
-    def _each(self):
-        return zip(self.t_refs, self.signs, self.widths, strict=True)
+    def _held_of_rates(self) -> list:
+        """Held exponent and offset of every rate."""
+        return [self.held[3 * k + 1 : 3 * k + 3] for k in range(len(self.signs))]
+
+    def _rates(self):
+        return zip(self.t_refs, self.signs, self.widths, self._held_of_rates(), strict=True)
+
+    def _each(self, v):
+        """Own coordinates of every rate, and what belongs to it."""
+        first = 0
+        for t, sign, width, held in self._rates():
+            count = 3 - sum(value is not None for value in held)
+            yield [v[..., first + m] for m in range(count)], t, sign, width, held
+            first += count
 
     def tangent(self, v):
-        """∂θ/∂v, (d, d), at one point (d,)."""
+        """∂θ/∂v, (n, d), at one point (d,); rows of held parameters are zero."""
         return jax.jacfwd(self.to_natural)(jnp.asarray(v))
 
 
-def best_known_times(physical, covariance, times) -> tuple[float, ...]:
-    """Times at which the rates are known best in relation to their size.
+# Kinds of the coordinates of a rate by whether its exponent and its offset are held.
+_KINDS = {
+    (False, False): ("log", "slope", "share"),
+    (False, True): ("log", "exponent"),
+    (True, False): ("log", "share"),
+    (True, True): ("log",),
+}
+
+
+def best_known_times(physical, covariance, times, held) -> tuple[float, ...]:
+    """Times at which the rates are known best in relation to their size; their power laws where the offset is held.
 
     Parameters
     ----------
-    physical : (d,)
-    covariance : (d, d)
+    physical : (n,)
+    covariance : (n, n)
         Of the physical parameters.
-    times : (n,)
+    times : (n_times,)
         Positive times to choose from [s].
+    held : sequence of float or None
+        Values of the parameters that are held, (n,).
     """
     found = []
     for k, (r0, p, offset) in enumerate(_rates(physical)):
@@ -153,8 +211,9 @@ def best_known_times(physical, covariance, times) -> tuple[float, ...]:
         by_rate = np.stack([power, r0 * power * np.log(times), np.ones_like(times)])
         block = covariance[3 * k : 3 * k + 3, 3 * k : 3 * k + 3]
         variance = np.einsum("it,ij,jt->t", by_rate, block, by_rate)
+        size = r0 * power + (offset if held[3 * k + 2] is None else 0.0)
         with np.errstate(divide="ignore"):
-            found.append(float(times[np.argmin(variance / (r0 * power + offset) ** 2)]))
+            found.append(float(times[np.argmin(variance / size**2)]))
     return tuple(found)
 
 

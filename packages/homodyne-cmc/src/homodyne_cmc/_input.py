@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from homodyne_cmc._collapsed import Collapsed
-from homodyne_cmc._config import CMCConfig
+from homodyne_cmc._config import RATES, CMCConfig
 from homodyne_cmc._coordinates import PosteriorCoordinates
 from homodyne_cmc._priors import PriorArrays
 from homodyne_cmc._problem import Problem
@@ -82,6 +82,7 @@ class Request:
             if data.n_phi < 2:
                 raise CMCInputError("data hold one angle: the flow direction phi0 needs several.")
         warm = None if nlsq_result is None else WarmStart.of(nlsq_result, config.analysis_mode)
+        config, warm = _agreed(config, warm)
         if config.robust_draws and (warm is None or not warm.is_robust):
             raise CMCInputError(
                 "robust_draws needs an nlsq_result with covariances, 'hessian' and 'robust', both finite and positive definite."
@@ -108,6 +109,13 @@ class Request:
         return cls(config, warm, _shard_count(data, config, n_workers))
 
     @property
+    def held(self) -> tuple[float | None, ...]:
+        """Values of the physical parameters that are held, None for the free ones."""
+        return tuple(
+            self.config.fixed.get(name) for name in AnalysisMode(self.config.analysis_mode).physical_names
+        )
+
+    @property
     def known_noise(self) -> bool:
         """Whether points are weighed by a given σ (whose common factor may be unknown)."""
         return self.config.noise == "given"
@@ -124,11 +132,13 @@ class Request:
         names = model.analysis_mode.physical_names
         priors = PriorArrays.of(
             [config.prior_of(name) for name in names],
-            np.array([config.range_of(name) for name in names]),
+            np.array([(config.fixed[n],) * 2 if n in config.fixed else config.range_of(n) for n in names]),
             np.array([180.0 if name == "phi0" else 0.0 for name in names]),
         )
         n_rates = len(names) // 3
-        coordinates = PosteriorCoordinates((model.t_middle,) * n_rates, (1.0,) * n_rates, (1.0,) * n_rates)
+        coordinates = PosteriorCoordinates(
+            (model.t_middle,) * n_rates, (1.0,) * n_rates, (1.0,) * n_rates, self.held
+        )
         return Problem(model, Collapsed(config.noise, basis), coordinates, priors)
 
     def scaling_priors(self) -> PriorArrays:
@@ -139,6 +149,24 @@ class Request:
             np.array([self.config.range_of(name) for name in names]),
             np.zeros(2),
         )
+
+
+def _agreed(config: CMCConfig, warm: WarmStart | None) -> tuple[CMCConfig, WarmStart | None]:
+    """What the settings or the fit hold is held in both; the settings' values count."""
+    if warm is None:
+        return config, None
+    names = AnalysisMode(config.analysis_mode).physical_names
+    by_fit = {n: float(v) for n, v, held in zip(names, warm.physical, warm.held, strict=True) if held}
+    if rates := [name for name in by_fit if name in RATES]:
+        raise CMCInputError(
+            f"nlsq_result held {', '.join(rates)} fixed; the coordinates that are sampled need it free: a narrow prior does what holding does."
+        )
+    if clash := [name for name in by_fit if name in config.priors]:
+        raise CMCInputError(
+            f"nlsq_result held {', '.join(clash)} fixed, and priors gives it a density; expected one of them."
+        )
+    fixed = {**by_fit, **config.fixed}
+    return replace(config, fixed=fixed), warm.holding({names.index(n): v for n, v in config.fixed.items()})
 
 
 def _shard_count(data, config: CMCConfig, n_workers: int) -> int:

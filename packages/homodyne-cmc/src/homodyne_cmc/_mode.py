@@ -21,8 +21,8 @@ from homodyne_cmc._shards import ShardData, ShardSet
 from homodyne_cmc._warm_start import WarmStart
 
 # Largest standard deviation of a coordinate that whitening admits: what the data leave open is walked through, not run away with.
-_WIDEST = {"log": 3.0, "slope": 1.5, "share": 2.0, "phi0": 45.0}
-_STEPS = {"log": 1e-4, "slope": 1e-4, "share": 1e-3, "phi0": 1e-2}
+_WIDEST = {"log": 3.0, "slope": 1.5, "exponent": 1.5, "share": 2.0, "phi0": 45.0}
+_STEPS = {"log": 1e-4, "slope": 1e-4, "exponent": 1e-4, "share": 1e-3, "phi0": 1e-2}
 _NEWTON = 25
 # Newton's decrement gᵀH⁻¹g [sd²] below which the mode is found.
 _AT_MODE = 1e-3
@@ -93,7 +93,9 @@ def find_start(problem: Problem, shards: ShardSet, warm: WarmStart | None, *, se
         root = _root(v, precision, problem.coordinates)
         physical = np.asarray(problem.coordinates.to_natural(jnp.asarray(v)))
         tangent = np.asarray(problem.coordinates.tangent(v)) @ root
-        suited = PosteriorCoordinates.suited_to(physical, tangent @ tangent.T, _times(model))
+        suited = PosteriorCoordinates.suited_to(
+            physical, tangent @ tangent.T, _times(model), problem.coordinates.held
+        )
         problem = replace(problem, coordinates=suited)
         v, precision = _newton(
             FullPosterior(problem, shards), np.array(problem.coordinates.from_natural(jnp.asarray(physical)))
@@ -108,12 +110,12 @@ def _times(model) -> np.ndarray:
 
 def _from_warm_start(problem: Problem, warm: WarmStart):
     """Problem, coordinates and precision of a warm start; no coordinates where it has none, no precision where its covariance gives none."""
-    model = problem.model
+    model, held = problem.model, problem.coordinates.held
     if warm.is_spread:
-        coordinates = PosteriorCoordinates.suited_to(warm.physical, warm.covariance, _times(model))
+        coordinates = PosteriorCoordinates.suited_to(warm.physical, warm.covariance, _times(model), held)
     else:
         times = (model.t_middle,) * (model.n_physical // 3)
-        coordinates = PosteriorCoordinates.about(warm.physical, times)
+        coordinates = PosteriorCoordinates.about(warm.physical, times, held)
     v = np.array(coordinates.from_natural(jnp.asarray(warm.physical)))
     if not np.isfinite(v).all():
         return problem, None, None
@@ -127,13 +129,15 @@ def _by_kind(coordinates: PosteriorCoordinates, table) -> np.ndarray:
 
 def _first_walls(priors):
     range_ = np.asarray(priors.upper) - np.asarray(priors.lower)
-    return replace(priors, width=np.where(np.isfinite(range_), 0.01 * range_, np.inf))
+    # A range of nothing is a parameter that is held.
+    return replace(priors, width=np.where(np.isfinite(range_) & (range_ > 0), 0.01 * range_, np.inf))
 
 
 def _walls(priors, sd):
     """Walls that give way over half a standard deviation, at most over a tenth of the range."""
     range_ = np.asarray(priors.upper) - np.asarray(priors.lower)
-    return replace(priors, width=np.minimum(0.5 * sd, np.where(np.isfinite(range_), 0.1 * range_, np.inf)))
+    width = np.minimum(0.5 * sd, np.where(np.isfinite(range_), 0.1 * range_, np.inf))
+    return replace(priors, width=np.where(range_ > 0, width, np.inf))
 
 
 def _root(v, precision, coordinates) -> np.ndarray:
@@ -190,7 +194,6 @@ def _newton(full: FullPosterior, v) -> tuple[np.ndarray, np.ndarray]:
 
 def _cold_start(problem: Problem, shards: ShardSet, seed: int) -> tuple[Problem, np.ndarray]:
     """Coordinates of the best optimum on some rows of the maps."""
-    n = problem.model.n_physical
     coordinates = problem.coordinates
     some = jax.tree.map(jnp.asarray, _some_rows(shards, problem.model.n_t))
     candidates = _candidates(problem, seed)
@@ -200,15 +203,16 @@ def _cold_start(problem: Problem, shards: ShardSet, seed: int) -> tuple[Problem,
     def cost(u):
         value, gradient = _value_and_gradient(problem, some, jnp.asarray(u * size))
         if not np.isfinite(value):
-            return 1e300, np.zeros(n)
+            return 1e300, np.zeros(len(u))
         return -float(value), -np.asarray(gradient) * size
 
     found = [
-        minimize(cost, candidates[k] / size, jac=True, method="BFGS") for k in _apart(candidates, values)
+        minimize(cost, candidates[k] / size, jac=True, method="BFGS")
+        for k in _apart(candidates, values, coordinates.names)
     ]
     best = min(found, key=lambda one: one.fun).x * size
-    if n == 7:
-        best[6] = wrapped_direction(best[6])
+    if coordinates.names[-1] == "phi0":
+        best[-1] = wrapped_direction(best[-1])
     return problem, best
 
 
@@ -243,29 +247,32 @@ def _some_rows(shards: ShardSet, n_t: int) -> ShardData:
 
 
 def _candidates(problem: Problem, seed: int) -> np.ndarray:
-    """Coordinates spread over what a map can resolve, (n_candidates, n).
+    """Coordinates spread over what a map can resolve, (n_candidates, d).
 
     Decays from a third of a frame to 30 windows, shear phases over the window from 0.1 to 100, any direction.
     """
     model = problem.model
-    window, n = model.t[-1] - model.t[0], model.n_physical
-    unit = qmc.Sobol(n, seed=seed).random(_CANDIDATES)
+    window, names = model.t[-1] - model.t[0], problem.coordinates.names
+    unit = qmc.Sobol(len(names), seed=seed).random(_CANDIDATES)
     slowest, fastest = 1 / (model.q**2 * 30 * window), 3 / (model.q**2 * model.dt)
-    low, high = [np.log(slowest), -1.5, -0.8], [np.log(fastest), 1.5, 4.0]
-    if n == 7:
+    ranges = {"slope": (-1.5, 1.5), "exponent": (-1.5, 1.5), "share": (-0.8, 4.0), "phi0": (-90.0, 90.0)}
+    ranges["log_D_ref"] = (np.log(slowest), np.log(fastest))
+    if model.n_physical == 7:
         size = model.kernel.scale * model.q * model.L * window
-        low += [np.log(0.1 / size), -1.5, -0.8, -90.0]
-        high += [np.log(100 / size), 1.5, 4.0, 90.0]
-    return qmc.scale(unit, low, high)
+        ranges["log_rate_ref"] = (np.log(0.1 / size), np.log(100 / size))
+    limits = [ranges.get(name) or ranges[name.partition("_")[0]] for name in names]
+    return qmc.scale(unit, *zip(*limits, strict=True))
 
 
-def _apart(candidates, values) -> list[int]:
+def _apart(candidates, values, names: Sequence[str]) -> list[int]:
     """The best candidates, with directions of flow at least 20 degrees apart first."""
     ranked = [int(k) for k in np.argsort(-values) if np.isfinite(values[k])] or [0]
     chosen: list[int] = []
-    if candidates.shape[1] == 7:
+    if names[-1] == "phi0":
         for k in ranked:
-            apart = [abs(float(wrapped_direction(candidates[k, 6] - candidates[c, 6]))) > 20 for c in chosen]
+            apart = [
+                abs(float(wrapped_direction(candidates[k, -1] - candidates[c, -1]))) > 20 for c in chosen
+            ]
             if all(apart) and len(chosen) < _DESCENTS - 2:
                 chosen.append(k)
     return chosen + [k for k in ranked if k not in chosen][: _DESCENTS - len(chosen)]

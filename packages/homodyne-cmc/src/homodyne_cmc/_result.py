@@ -85,6 +85,11 @@ class CMCResult:
         return AnalysisMode(self.analysis_mode).physical_names
 
     @property
+    def fixed(self) -> dict[str, float]:
+        """Physical parameters that were held, and at what; their sd of 0 is no result."""
+        return dict(self.settings["fixed"])
+
+    @property
     def posterior(self) -> xr.Dataset:
         """Draws of the posterior, dimensions chain (one), draw and angle."""
         return self.tree["posterior"].dataset
@@ -155,6 +160,8 @@ class CMCResult:
 
         Near 0 where the data decide; some percent where the bound does.
         """
+        if name in self.fixed:
+            return 0.0, 0.0
         lower, upper = self.settings["bounds"].get(name, (PARAMETERS[name].lower, PARAMETERS[name].upper))
         values = self._draws_together()[:, self.physical_names.index(name)]
         edge = values.std() / 5

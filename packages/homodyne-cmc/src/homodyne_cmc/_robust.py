@@ -47,10 +47,13 @@ class RobustPosterior:
         coordinates = posterior.problem.coordinates
         v = np.array(coordinates.from_natural(jnp.asarray(warm.physical)))
         center = np.linalg.solve(posterior.root, v - posterior.mu)
-        # From natural to whitened coordinates.
-        inward = np.linalg.inv(np.asarray(coordinates.tangent(v)) @ posterior.root)
-        independent = inward @ warm.covariance @ inward.T
-        clustered = inward @ warm.robust @ inward.T
+        # From the free natural parameters to whitened coordinates.
+        free = coordinates.free
+        inward = np.linalg.inv(np.asarray(coordinates.tangent(v))[free] @ posterior.root)
+        independent, clustered = (
+            inward @ covariance[np.ix_(free, free)] @ inward.T
+            for covariance in (warm.covariance, warm.robust)
+        )
         squeeze = np.real(sqrtm(independent)) @ np.linalg.inv(np.real(sqrtm(clustered)))
         return cls(posterior, center, squeeze, Normal(center, (clustered + clustered.T) / 2))
 

@@ -67,6 +67,9 @@ def _table(result) -> list[str]:
         + f"{'2.5 %':>13}{'97.5 %':>13}  unit"
     ]
     for name in result.physical_names:
+        if name in result.fixed:
+            lines.append(f"{name:<20}{result.fixed[name]:>13.6g}   held fixed")
+            continue
         low, high = result.quantiles(name, (0.025, 0.975))
         lines.append(
             f"{name:<20}{result.mean[name]:>13.6g}{result.sd[name]:>11.3g}"
@@ -92,6 +95,8 @@ def _robust(result) -> list[str]:
         f"widened to the clustered errors of the fit ({_VERDICT[draws.attrs['status']]}: k-hat {draws.attrs['k_hat']:.2f}, {draws.attrs['ess']:.0f} effective draws)",
     ]
     for name in result.physical_names:
+        if name in result.fixed:
+            continue
         values = result.values(name, robust=True)
         low, high = np.quantile(values, (0.025, 0.975))
         lines.append(

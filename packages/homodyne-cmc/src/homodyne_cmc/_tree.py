@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from homodyne_cmc._certificate import Certificate
+from homodyne_cmc._certificate import Certificate, sd_errors
 from homodyne_cmc._consensus import Consensus
 from homodyne_cmc._coordinates import wrapped_direction
 from homodyne_cmc._input import Request
 from homodyne_cmc._mode import Start
 from homodyne_cmc._nuts import ShardDraws, anchor_strength
 from homodyne_cmc._posterior import ExactPosterior
+from homodyne_cmc._predictive import predictive_groups
 from homodyne_cmc._shards import ShardSet
 from homodyne_model import PARAMETERS
 
 SCHEMA, SCHEMA_VERSION = "homodyne-cmc-result", 1
 _PRIOR_DRAWS = 1000
-_LAG_BINS = 60
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Run:
     draws: Sequence[ShardDraws]
     consensus: Consensus | None
     certificate: Certificate
+    robust: Certificate | None
     posterior: ExactPosterior
     status: str
     message: str
@@ -45,12 +46,21 @@ def build_tree(run: Run, rng: np.random.Generator) -> xr.DataTree:
     """The tree; ``rng`` resamples the certificate's draws and draws from the prior."""
     groups = {"/": xr.Dataset(attrs=_attributes(run)), **_posterior(run, rng)}
     groups["prior"] = _prior(run, rng)
-    groups["observed_data"], groups["constant_data"] = _observed(run), _constant(run)
+    groups |= predictive_groups(
+        run.start.problem.model,
+        run.shards,
+        run.data,
+        groups["posterior"],
+        known_noise=run.request.known_noise,
+    )
+    groups["constant_data"] = _constant(run)
     groups["certificate"] = _certificate(run)
     if run.draws:
         groups["shards"] = _shards(run)
     if run.consensus is not None:
         groups["consensus"] = _consensus(run, rng)
+    if run.robust is not None:
+        groups["posterior_robust"] = _posterior_robust(run, rng)
     if run.request.warm is not None:
         groups["warm_start"] = _warm_start(run)
     return xr.DataTree.from_dict(groups)
@@ -135,30 +145,6 @@ def _prior(run: Run, rng) -> xr.Dataset:
     return xr.Dataset(variables, {"chain": [0], "draw": np.arange(_PRIOR_DRAWS)})
 
 
-def _observed(run: Run) -> xr.Dataset:
-    """C2 averaged over all ages in bins of the lag, with the number of points that went in."""
-    n_t = run.data.n_t
-    edges = np.unique(np.geomspace(1, n_t, _LAG_BINS + 1).round().astype(int))
-    total, moment = np.zeros((2, run.data.n_phi, len(edges) - 1))
-    for stored in run.shards.shards:
-        shard = stored.load()
-        lag = np.asarray(shard.frames)[:, None] - np.arange(n_t)
-        at = np.searchsorted(edges, lag, side="right") - 1
-        for a, c2 in enumerate(shard.c2):
-            used = (lag > 0) & np.isfinite(c2)
-            if shard.weights is not None:
-                used &= shard.weights[a] > 0
-            total[a] += np.bincount(at[used], minlength=len(edges) - 1)
-            moment[a] += np.bincount(at[used], c2[used].astype(float), minlength=len(edges) - 1)
-    mean = np.divide(moment, total, out=np.full_like(moment, np.nan), where=total > 0)
-    middle = (edges[:-1] + edges[1:] - 1) / 2 * run.data.dt
-    dims = ("angle", "lag_bin")
-    return xr.Dataset(
-        {"c2": (dims, mean), "count": (dims, total)},
-        {"phi": ("angle", run.data.phi, {"units": "deg"}), "lag": ("lag_bin", middle, {"units": "s"})},
-    )
-
-
 def _constant(run: Run) -> xr.Dataset:
     found = {"t": ("frame", run.data.t, {"units": "s"}), "phi": ("angle", run.data.phi, {"units": "deg"})}
     if run.shards.sigma is not None:
@@ -181,9 +167,40 @@ def _certificate(run: Run) -> xr.Dataset:
             "root": (("coordinate", "coordinate_"), run.start.root),
             "mean": ("coordinate", certificate.mean),
             "covariance": (("coordinate", "coordinate_"), certificate.covariance),
+            "sd_error": ("parameter", _sd_errors(run)),
         },
-        {"coordinate": list(names), "coordinate_": list(names)},
-        attrs={"t_ref": list(run.start.problem.coordinates.t_refs)},
+        {"coordinate": list(names), "coordinate_": list(names), "parameter": list(_names(run))},
+        attrs={
+            "t_ref": list(run.start.problem.coordinates.t_refs),
+            "share_width": list(run.start.problem.coordinates.widths),
+        },
+    )
+
+
+def _sd_errors(run: Run) -> np.ndarray:
+    """Relative errors of the standard deviations of the natural parameters; NaN without draws."""
+    used = np.isfinite(run.certificate.log_weights)
+    if not used.any():
+        return np.full(len(_names(run)), np.nan)
+    errors = sd_errors(run.posterior.physical(run.certificate.z[used]), run.certificate.log_weights[used])
+    return np.where(run.start.problem.coordinates.free, errors, 0.0)
+
+
+def _posterior_robust(run: Run, rng) -> xr.Dataset:
+    """Draws of the widened posterior, and whether they can be trusted."""
+    robust = run.robust
+    count = run.request.config.certificate_draws if np.isfinite(robust.log_weights).any() else 0
+    picks = robust.resample(rng, count) if count else np.empty(0, dtype=int)
+    physical = run.posterior.physical(robust.z[picks])
+    return xr.Dataset(
+        _natural(_names(run), physical[None], ("chain", "draw")),
+        {"chain": [0], "draw": np.arange(count)},
+        attrs={
+            "status": "certified" if robust.certified else "not certified",
+            "message": robust.message,
+            "k_hat": robust.rounds[-1].k_hat,
+            "ess": robust.rounds[-1].ess,
+        },
     )
 
 
@@ -218,10 +235,9 @@ def _consensus(run: Run, rng) -> xr.Dataset:
     # Natural parameters are not normal where their coordinates are: their moments are those of draws.
     z = rng.multivariate_normal(consensus.mean, consensus.covariance, 4000)
     physical = run.posterior.physical(z)
-    if "phi0" in names:
-        at = names.index("phi0")
-        center = float(run.start.mu[at])
-        physical[:, at] += float(wrapped_direction(center)) - center
+    if coordinates[-1] == "phi0":
+        center = float(run.start.mu[-1])
+        physical[:, -1] += float(wrapped_direction(center)) - center
     return xr.Dataset(
         {
             "mean": ("parameter", physical.mean(0)),

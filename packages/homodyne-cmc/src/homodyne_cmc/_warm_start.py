@@ -1,7 +1,7 @@
 """What a least-squares result contributes: where sampling begins and how the coordinates are whitened. Never information."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,20 @@ class WarmStart:
 
     Attributes
     ----------
-    physical : (d,)
+    physical : (n,)
         Values in natural units.
-    covariance : (d, d) or None
+    held : tuple of bool
+        Which of them the fit held, (n,).
+    covariance : (n, n) or None
         Of independent points where the fit tells that from the clustered one: that is the width of the likelihood.
-    robust : (d, d) or None
-        Covariance that knows that points share frames and speckles.
+    robust : (n, n) or None
+        Covariance that knows that points share frames and speckles. Both are zero for what was held.
     per_angle_mode : str or None
         How contrast and offset varied with the angle.
     """
 
     physical: np.ndarray
+    held: tuple[bool, ...]
     covariance: np.ndarray | None
     robust: np.ndarray | None
     per_angle_mode: str | None
@@ -41,7 +44,7 @@ class WarmStart:
         Raises
         ------
         CMCInputError
-            If names or values are missing or do not fit, or the fit held a physical parameter.
+            If names or values are missing or do not fit.
         """
         get = source.get if isinstance(source, Mapping) else lambda name: getattr(source, name, None)
         names = get("names")
@@ -68,55 +71,91 @@ class WarmStart:
                 f"nlsq_result has {bad} = {values[names.index(bad)]}; expected a finite number."
             )
         fixed = get("fixed")
-        held = [] if fixed is None else [n for n, k in zip(wanted, at, strict=True) if np.asarray(fixed)[k]]
-        if held:
-            raise CMCInputError(
-                f"nlsq_result held {', '.join(held)} fixed; expected all physical parameters free: a narrow prior does what a fixed value "
-                "does (priors)."
-            )
+        if fixed is not None and np.shape(fixed) != (len(names),):
+            raise CMCInputError(f"nlsq_result has {len(names)} names and fixed of shape {np.shape(fixed)}.")
+        held = np.zeros(len(at), dtype=bool) if fixed is None else np.asarray(fixed, dtype=bool)[at]
         several = get("covariances") or {}
-        covariance = _block("covariance", several.get("hessian", get("covariance")), at, len(names))
-        robust = _block("covariances['robust']", several.get("robust"), at, len(names))
+        covariance = _block("covariance", several.get("hessian", get("covariance")), at, len(names), held)
+        robust = _block("covariances['robust']", several.get("robust"), at, len(names), held)
         mode = get("per_angle_mode")
         if mode is not None and mode not in SCALING_MODES:
             raise CMCInputError(
                 f"nlsq_result.per_angle_mode is {mode!r}; expected one of {', '.join(SCALING_MODES)}."
             )
-        return cls(values[at], covariance, robust, mode)
+        return cls(values[at], tuple(held.tolist()), covariance, robust, mode)
 
     @property
     def is_spread(self) -> bool:
-        """Whether there is a covariance that is positive definite."""
-        return _is_positive(self.covariance)
+        """Whether there is a covariance of the free parameters that is positive definite."""
+        return _is_positive(self.covariance, self.held)
 
     @property
     def is_robust(self) -> bool:
         """Whether there is a clustered covariance beside it, positive definite as well."""
-        return self.is_spread and _is_positive(self.robust)
+        return self.is_spread and _is_positive(self.robust, self.held)
 
     @property
     def robust_sd(self) -> np.ndarray | None:
-        """Standard errors that know that points share frames and speckles, (d,)."""
+        """Standard errors that know that points share frames and speckles, (n,)."""
         return None if self.robust is None else np.sqrt(np.diag(self.robust))
 
     def precision(self, tangent: np.ndarray) -> np.ndarray:
-        """Inverse covariance in coordinates with ∂θ/∂v ``tangent``."""
-        sd = np.sqrt(np.diag(self.covariance))
-        scaled = tangent / sd[:, None]
-        return scaled.T @ np.linalg.solve(self.covariance / np.outer(sd, sd), scaled)
+        """Inverse covariance in coordinates with ∂θ/∂v ``tangent``, (n, d)."""
+        free = ~np.array(self.held)
+        covariance = self.covariance[np.ix_(free, free)]
+        sd = np.sqrt(np.diag(covariance))
+        scaled = tangent[free] / sd[:, None]
+        return scaled.T @ np.linalg.solve(covariance / np.outer(sd, sd), scaled)
+
+    def holding(self, fixed: Mapping[int, float]) -> "WarmStart":
+        """With parameters, by their place, held at values; the covariance is that of the others, as conditioned on the values."""
+        if not fixed:
+            return self
+        physical, held = self.physical.copy(), np.array(self.held)
+        for place, value in fixed.items():
+            physical[place] = value
+            held[place] = True
+        free, new = ~held, held & ~np.array(self.held)
+        if new.any() and self.is_spread:
+            # Conditional covariance and means of a normal distribution.
+            known = np.linalg.solve(self.covariance[np.ix_(new, new)], self.covariance[np.ix_(new, free)])
+            physical[free] += (physical - self.physical)[new] @ known
+        return replace(
+            self,
+            physical=physical,
+            held=tuple(held.tolist()),
+            covariance=_conditioned(self.covariance, new, free),
+            robust=_conditioned(self.robust, new, free),
+        )
 
 
-def _is_positive(covariance: np.ndarray | None) -> bool:
+def _conditioned(covariance, new, free) -> np.ndarray | None:
+    """Covariance of the free parameters with the new ones known; None where it cannot be told."""
     if covariance is None or not np.isfinite(covariance).all():
+        return None
+    found = np.zeros_like(covariance)
+    known = covariance[np.ix_(new, free)]
+    found[np.ix_(free, free)] = (
+        covariance[np.ix_(free, free)] - known.T @ np.linalg.pinv(covariance[np.ix_(new, new)]) @ known
+    )
+    return found
+
+
+def _is_positive(covariance: np.ndarray | None, held: tuple[bool, ...]) -> bool:
+    if covariance is None:
+        return False
+    free = ~np.array(held)
+    covariance = covariance[np.ix_(free, free)]
+    if not np.isfinite(covariance).all():
         return False
     sd = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     return bool((sd > 0).all() and np.linalg.eigvalsh(covariance / np.outer(sd, sd))[0] > 1e-12)
 
 
-def _block(name: str, covariance, at, size: int) -> np.ndarray | None:
+def _block(name: str, covariance, at, size: int, held) -> np.ndarray | None:
     if covariance is None:
         return None
     covariance = np.asarray(covariance, dtype=float)
     if covariance.shape != (size, size):
         raise CMCInputError(f"nlsq_result: {name} has shape {covariance.shape}; expected ({size}, {size}).")
-    return covariance[np.ix_(at, at)]
+    return np.where(held[:, None] | held, 0.0, covariance[np.ix_(at, at)])
