@@ -1,5 +1,6 @@
 import dataclasses
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,14 @@ from homodyne_global import CMAESWrapperConfig, MultiStartConfig
 
 def parse(text):
     """Configuration and warnings."""
-    configuration, _, warnings = parse_configuration(textwrap.dedent(text), name="a.yaml")
-    return configuration, warnings
+    loaded = parse_configuration(textwrap.dedent(text), path=Path("a.yaml"))
+    return loaded.configuration, loaded.warnings
+
+
+def settings_of(text):
+    """Settings of the fit and warnings."""
+    loaded = parse_configuration(text)
+    return loaded.settings, loaded.warnings
 
 
 @pytest.mark.parametrize(
@@ -125,7 +132,7 @@ def parse(text):
         ("optimization: {recovery: {max_attempt: 2}}", "optimization.recovery", "'max_attempts'"),
         ("experimental_data: {stream: sometimes}", "stream", "neither auto nor true nor false"),
         ("output: {fitted_maps: 1}", "output.fitted_maps", "neither auto nor true nor false"),
-        ("optimization: {method: cmc}", "optimization.method", "'cmc' is not available"),
+        ("optimization: {method: lsq}", "optimization.method", "'lsq' is not one of nlsq, cmc, both"),
         ("initial_parameters: {per_angle_scaling: [0.3]}", "per_angle_scaling", "neither true nor false"),
         (
             "optimization: {nlsq: {engine: nlsq, anti_degeneracy: {per_angle_mode: fourier}}}",
@@ -218,14 +225,14 @@ def test_errors_of_the_anti_degeneracy_section_name_the_key_and_the_line(section
 
 def test_the_anti_degeneracy_section_has_the_defaults_of_its_package():
     for text in ("{}", "optimization: {nlsq: {anti_degeneracy: {regularization: }}}"):
-        _, settings, _ = parse_configuration(text)
+        settings = parse_configuration(text).settings
         assert settings.anti_degeneracy == DegeneracyConfig()
     for specs, of in ((AntiDegeneracy, DegeneracyConfig), (Regularization, RegularizationConfig)):
         assert [spec.name for spec in dataclasses.fields(specs)] == [s.name for s in dataclasses.fields(of)]
 
 
 def test_an_alias_is_the_key():
-    _, settings, warnings = parse_configuration(
+    settings, warnings = settings_of(
         "optimization: {nlsq: {anti_degeneracy: {regularization: {target_contrib: 0.3, lambda: 2}}}}"
     )
     assert settings.anti_degeneracy.regularization == RegularizationConfig(
@@ -277,7 +284,7 @@ def test_losses_that_contradict_each_other_are_an_error():
 
 def test_the_searches_have_the_defaults_of_their_package():
     for text in ("{}", "optimization: {nlsq: {cmaes: , multi_start: {n_starts: null}}}"):
-        _, settings, _ = parse_configuration(text)
+        settings = parse_configuration(text).settings
         assert settings.cmaes == CMAESWrapperConfig()
         assert settings.multi_start == MultiStartConfig()
         assert not settings.enable_cmaes
@@ -289,7 +296,7 @@ def test_the_searches_have_the_defaults_of_their_package():
 def test_a_seed_may_be_new_every_time():
     asked = "optimization: {nlsq: {cmaes: {seed: %s}, multi_start: {seed: %s}}}"
     for seeds, expected in ((("new", "new"), (None, None)), ((7, 8), (7, 8)), (("null", "null"), (None, 42))):
-        _, settings, _ = parse_configuration(asked % seeds)
+        settings = parse_configuration(asked % seeds).settings
         assert (settings.cmaes.seed, settings.multi_start.seed) == expected
 
 
@@ -327,7 +334,7 @@ HERE, FORMER = (
     ],
 )
 def test_one_scaling_for_all_angles_may_be_asked_for_in_two_places(text, scaling):
-    _, settings, warnings = parse_configuration(text)
+    settings, warnings = settings_of(text)
     assert settings.per_angle_scaling is scaling
     assert warnings == ()
 
@@ -353,13 +360,13 @@ def test_one_scaling_for_all_angles_contradicts_modes_with_more(mode):
 
 def test_profiles_of_the_other_mode_are_left_out_and_former_names_are_understood():
     asked = "optimization: {nlsq: {profile: [D0, gamma_dot_0]}}"
-    _, settings, (warning,) = parse_configuration(asked)
+    settings, (warning,) = settings_of(asked)
     assert settings.profile == ("D0",)
     assert warning == "gamma_dot_t0: no parameters of static_isotropic, left out"
-    _, settings, warnings = parse_configuration(f"analysis_mode: laminar_flow\n{asked}")
+    settings, warnings = settings_of(f"analysis_mode: laminar_flow\n{asked}")
     assert (settings.profile, warnings) == (("D0", "gamma_dot_t0"), ())
     for every in ("all", "[all]", "All"):
-        _, settings, _ = parse_configuration(f"optimization: {{nlsq: {{profile: {every}}}}}")
+        settings = parse_configuration(f"optimization: {{nlsq: {{profile: {every}}}}}").settings
         assert settings.profile == ("D0", "alpha", "D_offset")
 
 
@@ -494,7 +501,8 @@ optimization:
     cmaes: {enable: false, sigma_warmstart: 0.05}
   stratification: {enabled: auto, target_chunk_size: 100000, max_imbalance_ratio: 5.0}
   recovery: {enable: true, max_attempts: 2, lr_decay: 0.5}
-  cmc: {enable: auto}
+  mcmc: {num_warmup: 1000}
+  cmc: {enable: auto, sharding: {num_shards: auto}, per_angle_mode: auto}
 logging: {level: INFO}
 output:
   directory: ./results
@@ -505,26 +513,28 @@ output:
 
 def test_a_homodyne_2_file_loads_with_one_warning_about_keys():
     configuration, warnings = parse(HISTORICAL)
-    about_keys = [w for w in warnings if "no effect" in w]
+    about_keys = [w for w in warnings if "keys of homodyne 2.x" in w]
     assert len(about_keys) == 1
     for key in (
         "metadata",
         "experimental_data.{phi_angles_path (angles come from the data file), cache_filename_template}",
         "phi_filtering.{algorithm, tolerance (ranges are used as written), quality_control}",
-        "parameter_space.bounds[].{type, prior_mu, prior_sigma, unit}",
+        "parameter_space.bounds[].unit",
         "optimization.nlsq.trust_region_scale",
         "optimization.nlsq.cmaes.sigma_warmstart (see sigma)",
         "optimization.nlsq.anti_degeneracy.constant_scaling_threshold (auto compares the bases with the data",
         "optimization.nlsq.hybrid_streaming.{enable (see experimental_data.stream), warm_start_threshold}",
         "optimization.recovery.lr_decay",
-        "optimization.{stratification (every chunk of rows holds all angles), cmc}",
+        "optimization.{stratification (every chunk of rows holds all angles), mcmc (see optimization.cmc)}",
+        "optimization.cmc.{enable (see optimization.method), sharding (see num_shards; every shard has rows of all maps)}",
         "output.{formats (results are always written as json, npz and csv), create_subdirs}",
     ):
         assert key in about_keys[0]
-    assert "optimization.method" not in about_keys[0]  # nlsq is what is done
+    assert configuration.optimization.method == "nlsq"
     assert "per_angle_scaling" not in about_keys[0]  # nulls ask for nothing
     # A bound for the other analysis mode is left out, under its present name.
-    small, absent = (w for w in warnings if w not in about_keys)
+    small, absent, priors = (w for w in warnings if w not in about_keys)
+    assert "the priors of contrast, D0 have no effect on method nlsq" in priors
     assert "hybrid_streaming.chunk_size: so few points at once, 10000, make a streamed fit several" in small
     assert absent == "gamma_dot_t0: no parameters of static, left out"
     nlsq = configuration.optimization.nlsq
@@ -579,7 +589,7 @@ optimization:
 
 
 def test_sections_of_homodyne_2_templates_load_whole():
-    _, settings, (warning,) = parse_configuration(FORMER_SECTIONS)
+    settings, (warning,) = settings_of(FORMER_SECTIONS)
     streaming = settings.hybrid_streaming
     assert (streaming.normalize, streaming.warmup_iterations, streaming.max_warmup_iterations) == (
         False,
@@ -657,7 +667,7 @@ def test_sections_of_homodyne_2_templates_load_whole():
 
 
 def test_former_start_values_of_the_scaling_are_named():
-    _, _, (warning,) = parse_configuration(FORMER % "{contrast: [0.3, 0.2], offset: null}")
+    _, (warning,) = settings_of(FORMER % "{contrast: [0.3, 0.2], offset: null}")
     assert "initial_parameters.per_angle_scaling (contrast and offset need no start values)" in warning
 
 

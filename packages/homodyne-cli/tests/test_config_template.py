@@ -15,7 +15,8 @@ from homodyne_nlsq import NLSQConfig
 
 @pytest.mark.parametrize("mode", [None, "static_isotropic", "laminar_flow"])
 def test_the_template_is_the_defaults(mode):
-    configuration, _, warnings = parse_configuration(template(mode))
+    loaded = parse_configuration(template(mode))
+    configuration, warnings = loaded.configuration, loaded.warnings
     expected = Configuration() if mode is None else Configuration(analysis_mode=mode)
     assert warnings == ()
     assert dataclasses.replace(configuration, experimental_data=expected.experimental_data) == expected
@@ -51,7 +52,7 @@ def test_commented_examples_are_valid_too():
         line.removesuffix(" []") if line.strip() in ("target_ranges: []", "bounds: []") else line
         for line in lines
     ]
-    configuration, _, _ = parse_configuration("\n".join(lines))
+    configuration = parse_configuration("\n".join(lines)).configuration
     assert len(configuration.phi_filtering.target_ranges) == 2
     assert len(configuration.parameter_space.bounds) == 9
 

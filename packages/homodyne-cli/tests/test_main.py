@@ -17,7 +17,7 @@ def test_help_and_version_answer_without_the_heavy_libraries(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "exit codes: 0 converged, 3 ran but did not converge, 1 error" in done.stdout
+    assert "exit codes: 0 converged (a posterior: certified), 3 ran but not so far, 1 error" in done.stdout
 
 
 def test_the_process_itself_ends_with_the_exit_code(tmp_path, still_file):
@@ -53,9 +53,10 @@ def test_output_survives_an_encoding_without_our_letters(tmp_path, arguments):
         (["fit"], "unknown command 'fit'; expected one of demo, inspect, config, simulate"),
         (["simulte"], "did you mean simulate?"),
         (["a.yaml"], "to run a configuration: homodyne --config a.yaml"),
-        (["--method", "cmc", "--config", "a.yaml"], "'cmc' is not available (Monte Carlo is to come)"),
-        (["--method", "lsq", "--config", "a.yaml"], "'lsq' is not available; this version fits by nlsq"),
+        (["--method", "lsq", "--config", "a.yaml"], "'lsq' is not one of nlsq, cmc, both"),
         (["--method", "nlsq"], "need --config"),
+        (["--no-nlsq-warmstart"], "need --config"),
+        (["--no-nlsq-warmstart", "demo"], "options of demo stand after it"),
         (["inspect"], "FILE"),
         (["simulate"], "--output"),
         (["simulate", "--output", "a.npz", "--frames", "many"], "not a whole number"),

@@ -261,3 +261,19 @@ def test_plots_do_not_depend_on_the_users_settings(sheared, result_of, tmp_path)
         (file,) = plot_fit(sheared, result_of(sheared), tmp_path, kinds=["scaling"])
         assert matplotlib.rcParams["font.size"] == 40
     assert png_pixels(file)[0] > 500
+
+
+def test_a_posterior_stands_beside_the_fit_against_q(tmp_path):
+    points = [SummaryPoint(0.0063, 4.8e5, 1e4), SummaryPoint(0.0087, 3.4e5, 2e4)]
+    posterior = [SummaryPoint(0.0063, 4.7e5, 1e4), SummaryPoint(0.0087, 3.5e5, 6e4)]
+    (axes,) = against_q_figure(points, "D0", posterior).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["least squares", "posterior"]
+    (fitted, *_), (sampled, *_) = axes.containers
+    assert fitted.get_ydata().tolist() == [4.8e5, 3.4e5]
+    assert sampled.get_ydata().tolist() == [4.7e5, 3.5e5]
+    assert np.all(sampled.get_xdata() > fitted.get_xdata())
+    (alone,) = against_q_figure([], "D0", posterior).axes
+    assert alone.containers[0][0].get_xdata().tolist() == [0.0063, 0.0087]
+    assert "2 values of q" in alone.get_title()
+    (file,) = plot_against_q([], "D0", tmp_path, posterior=posterior)
+    assert file.stat().st_size > 5000

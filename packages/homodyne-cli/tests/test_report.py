@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from homodyne_cli._console import Terminal, warnings_to
-from homodyne_cli._report import how_fitted, show_fit, show_series, with_error
+from homodyne_cli._report import how_fitted, show_fit, show_series
+from homodyne_cli._report_numbers import with_error
 from homodyne_degeneracy import Combination, identifiability
 from homodyne_nlsq import ProfileInterval
 

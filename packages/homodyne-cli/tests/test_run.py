@@ -9,6 +9,7 @@ import pytest
 
 from homodyne_cli import _reading, _run
 from homodyne_cli._config import Configuration
+from homodyne_cli._config_cmc import CMC
 from homodyne_cli._config_read import _all_paths
 from homodyne_cli._simulate import simulate
 from homodyne_cli._simulation import Simulation
@@ -402,8 +403,9 @@ EFFECTS |= {
     for key, value in section.items()
 }
 
-# Keys whose effect other tests of this file, of test_streaming and of test_config_read show.
-SHOWN_ELSEWHERE = {
+# Keys whose effect other tests of this file, of test_streaming, test_posterior and test_config_read show.
+SHOWN_ELSEWHERE = {f"optimization.cmc.{spec.name}" for spec in dataclasses.fields(CMC)} | {
+    "optimization.method",
     "experimental_data.file_path",
     "experimental_data.data_folder_path",
     "experimental_data.data_file_name",
@@ -415,6 +417,9 @@ SHOWN_ELSEWHERE = {
     "parameter_space.bounds[].name",
     "parameter_space.bounds[].min",
     "parameter_space.bounds[].max",
+    "parameter_space.bounds[].type",
+    "parameter_space.bounds[].prior_mu",
+    "parameter_space.bounds[].prior_sigma",
     "output.directory",
     "output.formats",
     "output.plots",
@@ -434,7 +439,7 @@ def test_the_list_of_effects_is_complete():
 
 def test_every_setting_of_the_fit_has_a_key():
     settings = {spec.name for spec in dataclasses.fields(NLSQConfig)} - {"initial", "fixed", "bounds"}
-    ours = [p for p in _all_paths(Configuration) if not any(f".{name}." in p for name in SEARCHES)]
+    ours = [p for p in _all_paths(Configuration) if not any(f".{name}." in p for name in (*SEARCHES, "cmc"))]
     assert settings - {path.rpartition(".")[2] for path in ours} == NOT_IN_A_FILE
     for name, nested in (("hybrid_streaming", HybridStreamingConfig), ("recovery", RecoveryConfig)):
         assert {spec.name for spec in dataclasses.fields(nested)} == {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from homodyne_cli import _run
+from homodyne_cli import _run_files
 from homodyne_cli._config_read import load_configuration
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
@@ -29,7 +29,7 @@ def test_the_sheared_colloid_fits_its_simulation(command, tmp_path):
 
 
 def test_the_colloid_at_rest_gives_the_known_diffusion(command, real_data, monkeypatch, tmp_path):
-    monkeypatch.setattr(_run, "plot_fit", lambda *_, **__: [])  # 50 figures that the other tests show
+    monkeypatch.setattr(_run_files, "plot_fit", lambda *_, **__: [])  # 50 figures that the other tests show
     monkeypatch.setenv("HOMODYNE_REAL_DATA", str(real_data))
     code, _, err = command("--config", CONFIGS / "colloid_at_rest.yaml", "--output", tmp_path / "real")
     assert code == 0, err

@@ -26,6 +26,22 @@ def test_shards_agree_with_the_posterior_of_all_the_data(rest_result, reference,
     assert float(rest_result.tree["shards"]["steps"].max()) < 12
 
 
+def test_shards_of_two_populations_disagree(rest, data_of, warm):
+    """Every other row of the maps diffuses half as fast again: half of the shards see it, and Q says so."""
+    faster = rest._replace(physical=rest.physical * [1.5, 1.0, 1.5])
+    two = np.where(np.arange(40)[:, None] % 2, faster.maps(), rest.maps())
+    two = np.tril(two, -1) + np.swapaxes(np.tril(two), 1, 2)
+    noise = rest.noisy_maps(0.005, seed=6) - rest.maps()
+    p_values = [
+        fit_mcmc_jax(data_of(rest, maps=maps + noise), {"num_shards": 4}, warm(rest))
+        .tree["consensus"]
+        .attrs["q_p"]
+        for maps in (rest.maps(), two)
+    ]
+    assert p_values[0] > 1e-2
+    assert p_values[1] < 1e-3
+
+
 def test_the_truth_is_within_reach(rest, rest_result):
     for name, value in zip(rest_result.physical_names, rest.physical, strict=True):
         assert abs(rest_result.mean[name] - value) < 4 * rest_result.sd[name]

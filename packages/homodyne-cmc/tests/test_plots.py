@@ -1,5 +1,6 @@
 """Plots: what they show is checked against the result, number by number."""
 
+import json
 import os
 import subprocess
 import sys
@@ -253,6 +254,20 @@ def test_pair_contours_hold_68_and_95_percent(request, which):
     assert labels[0].endswith("Å$^2$ s$^{-1}$]")
     fit = result.tree["warm_start"]["value"].sel(parameter="alpha")
     assert any(np.allclose(line.get_xdata(), fit) for line in panels[1, 1].lines)
+
+
+def test_what_is_held_is_not_drawn(rest_result, changed):
+    """One free parameter: every plot still has what it shows."""
+    alone = changed(rest_result)
+    alone.tree.attrs["settings"] = json.dumps(
+        alone.settings | {"fixed": {"alpha": -0.45, "D_offset": 1710.0}}
+    )
+    for name, draw in plots.figures(alone):
+        figure = draw()
+        figure.canvas.draw()
+        if name in ("forest", "pair", "prior_posterior"):
+            assert not any("alpha" in text or "offset}" in text for text in texts_of(figure)), name
+    assert len(drawn(alone, "pair").axes) == 1
 
 
 def test_a_fit_far_away_is_named_instead_of_drawn(rest_result, changed):

@@ -5,26 +5,22 @@ them, the template (`_config_template`) is printed from them. Here are the secti
 results; those on the fit are in `_config_fit`, with defaults that belong to the packages that fit.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from homodyne_cli import _values as v
+from homodyne_cli._config_bounds import ParameterSpace
 from homodyne_cli._config_fit import Optimization
 from homodyne_cli._config_keys import SECTION, ConfigurationError, items, key
 from homodyne_cli._units import LENGTH, TIME
-from homodyne_model import PARAMETERS
 from homodyne_nlsq import NLSQConfig
 
-PLOTS = ("maps", "lag_cuts", "curves", "scaling")
-"""Kinds of plots of a fit."""
+PLOTS = ("maps", "lag_cuts", "curves", "scaling", "posterior")
+"""Kinds of plots: of a fit, and all those of a posterior."""
 
 PLOT_FORMATS = ("png", "pdf", "svg")
 """File formats of plots."""
-
-FORMER_NAMES = {"gamma_dot_0": "gamma_dot_t0", "gamma_dot_offset": "gamma_dot_t_offset", "phi_0": "phi0"}
-"""Parameter names of homodyne 2.1 files and what they are called since."""
 
 
 @dataclass(frozen=True)
@@ -203,46 +199,6 @@ class InitialParameters:
 
 
 @dataclass(frozen=True)
-class Bound:
-    """Bounds of one parameter."""
-
-    name: str | None = key(None, v.text, "Parameter.")
-    min: float | None = key(None, v.number, "Lowest value. null: the default.")
-    max: float | None = key(None, v.number, "Highest value. null: the default.")
-
-    def __post_init__(self) -> None:
-        if self.name is None:
-            raise ConfigurationError("an entry of bounds has no name")
-        lower, upper = self.interval
-        if not lower < upper:
-            raise ConfigurationError(f"bounds of {self.name}: min {lower:g} is not below max {upper:g}")
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Lower and upper bound, defaults filled in."""
-        name = FORMER_NAMES.get(self.name, self.name)
-        # contrast_3 has the defaults of contrast.
-        default = PARAMETERS.get(name) or PARAMETERS.get(name.rpartition("_")[0])
-        lower = self.min if self.min is not None else default.lower if default else -math.inf
-        upper = self.max if self.max is not None else default.upper if default else math.inf
-        return lower, upper
-
-
-@dataclass(frozen=True)
-class ParameterSpace:
-    """Bounds that differ from the defaults."""
-
-    bounds: tuple[Bound, ...] = items(
-        Bound, "Entries {name, min, max}; contrast and offset are for every angle."
-    )
-
-    def __post_init__(self) -> None:
-        listed = [bound.name for bound in self.bounds]
-        if len(set(listed)) != len(listed):
-            raise ConfigurationError(f"bounds names a parameter twice: {', '.join(listed)}")
-
-
-@dataclass(frozen=True)
 class Noise:
     """The noise σ of single C2 entries."""
 
@@ -256,7 +212,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Output:
-    """Where the results go. result.json, arrays.npz and parameters.csv are always written."""
+    """Where the results go. Numbers and tables are always written; --method nlsq has no posterior."""
 
     directory: str | None = key(
         None,

@@ -6,10 +6,16 @@ from homodyne_cli._config import PLOT_FORMATS
 from homodyne_cli._config_read import load_configuration
 from homodyne_cli._console import Terminal, warnings_to
 from homodyne_cli._reading import choose_q, opened, plan
-from homodyne_cli._run import results_directory
+from homodyne_cli._run_files import results_directory
+from homodyne_cmc import CMCConfig, Prior
 from homodyne_model import AnalysisMode
 from homodyne_nlsq import NLSQConfig
 
+_METHODS = {
+    "nlsq": "nlsq, least squares",
+    "cmc": "cmc, a posterior that starts from a fit",
+    "both": "both, a fit and its posterior",
+}
 _LAYERS = ("hierarchical", "regularization", "gradient_monitoring", "shear_weighting")
 
 
@@ -36,6 +42,7 @@ def check(path: Path, terminal: Terminal) -> None:
                 terminal.say(f"          q = {held:.5g} 1/Å: {plan(configuration, stream).sentence}")
     else:
         terminal.warn(f"the data file {source} does not exist")
+    terminal.say(f"method    {_METHODS[loaded.method]}")
     engine = "structured, nlsq first" if settings.use_adapter else settings.engine
     robust = "" if settings.loss == "linear" else f" from {settings.f_scale:g} standard deviations on"
     terminal.say(
@@ -52,10 +59,31 @@ def check(path: Path, terminal: Terminal) -> None:
     if settings.bounds:
         listed = (f"{name} {low:g} to {high:g}" for name, (low, high) in settings.bounds.items())
         terminal.say(f"bounds    {', '.join(listed)}")
+    if loaded.sampling is not None:
+        terminal.say(f"posterior {_sampling(loaded.sampling, configuration.optimization.cmc.n_workers)}")
+        if loaded.sampling.priors:
+            terminal.say(f"priors    {', '.join(_prior(*item) for item in loaded.sampling.priors.items())}")
     plots = ", ".join(configuration.output.plots) or "none"
     formats = ", ".join(f for f in PLOT_FORMATS if f in configuration.output.formats)
     terminal.say(f"results   {results_directory(loaded)}; plots: {plots} as {formats}")
     terminal.say("the configuration is valid", "green")
+
+
+def _sampling(settings: CMCConfig, n_workers: int | None) -> str:
+    """How a posterior is sampled."""
+    who = "in this process" if n_workers is None else f"in {n_workers} processes"
+    if settings.method == "laplace":
+        return f"laplace: {settings.certificate_draws} draws about the mode"
+    chains = f"{settings.num_chains} chains of {settings.num_warmup} + {settings.num_samples} draws"
+    if settings.method == "nuts":
+        return f"nuts: {chains}, {who}"
+    shards = "shards as many as workers" if settings.num_shards is None else f"{settings.num_shards} shards"
+    return f"cmc: {shards}, {chains} each, {who}"
+
+
+def _prior(name: str, prior: Prior) -> str:
+    numbers = ", ".join(f"{number:g}" for number in (prior.mu, prior.sigma) if number is not None)
+    return f"{name} {prior.type}({numbers})"
 
 
 def _scaling(settings: NLSQConfig) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from homodyne_cli import _values as v
+from homodyne_cli._config_cmc import CMC
 from homodyne_cli._config_keys import SECTION, ConfigurationError, key
 from homodyne_cli._config_layers import AntiDegeneracy
 from homodyne_cli._config_search import CMAES, MultiStart
@@ -159,5 +160,12 @@ class Recovery:
 class Optimization:
     """How the parameters are found."""
 
+    method: str = key(
+        "nlsq",
+        v.method,
+        "nlsq: least squares; cmc: the posterior, which starts from a least-squares fit; both: the two, as results. "
+        "--method goes first.",
+    )
     nlsq: NLSQ = field(default_factory=NLSQ, metadata=SECTION)
     recovery: Recovery = field(default_factory=Recovery, metadata=SECTION)
+    cmc: CMC = field(default_factory=CMC, metadata=SECTION)

@@ -39,10 +39,7 @@ FORMER_KEYS: Mapping[str, str] = MappingProxyType(
         "phi_filtering.target_ranges[].description": "",
         "initial_parameters.units": "",
         "parameter_space.model": "",
-        "parameter_space.priors": "",
-        "parameter_space.bounds[].type": "",
-        "parameter_space.bounds[].prior_mu": "",
-        "parameter_space.bounds[].prior_sigma": "",
+        "parameter_space.priors": "see parameter_space.bounds, whose entries contrast and offset hold for every angle",
         "parameter_space.bounds[].unit": "",
         "parameter_space.bounds[].description": "",
         "optimization.nlsq.workflow": "",
@@ -121,8 +118,23 @@ FORMER_KEYS: Mapping[str, str] = MappingProxyType(
         "optimization.recovery.lambda_growth": "",
         "optimization.recovery.trust_decay": "",
         "optimization.recovery.log_retries": "",
-        "optimization.mcmc": "",
-        "optimization.cmc": "",
+        # Meant for a sampler that walks through all contrasts and offsets too; here few draws of few parameters do.
+        "optimization.mcmc": "see optimization.cmc",
+        "optimization.cmc.enable": "see optimization.method",
+        "optimization.cmc.min_points_for_cmc": "see num_shards and method",
+        "optimization.cmc.run_id": "",
+        "optimization.cmc.backend": "see n_workers",
+        "optimization.cmc.backend_config": "see n_workers and checkpoint_dir; every finished chain is kept",
+        "optimization.cmc.sharding": "see num_shards; every shard has rows of all maps",
+        "optimization.cmc.initialization": "",
+        "optimization.cmc.constant_scaling_threshold": "see per_angle_mode",
+        "optimization.cmc.per_shard_mcmc": "see num_warmup, num_samples, num_chains and target_accept_prob",
+        "optimization.cmc.per_shard_timeout": "see shard_timeout",
+        "optimization.cmc.heartbeat_timeout": "see shard_timeout",
+        "optimization.cmc.combination": "shards are combined with all correlations, and none is left out",
+        "optimization.cmc.prior_tempering": "priors are applied once, to all the data",
+        "optimization.cmc.reparameterization": "rates are sampled by their size, slope and share of the power law",
+        "optimization.cmc.validation": "what is certified, and why something is not, is in the results",
         "optimization.vi": "",
         "optimization.hybrid": "",
         "output.base_directory": "see output.directory",
@@ -134,12 +146,6 @@ FORMER_KEYS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Dotted key to what to know about it; ``[]`` stands for the entries of a list."""
-
-
-def _method(value: object) -> str:
-    if value not in (None, "nlsq"):
-        raise ValueError(f"{value!r} is not available: this version fits by nlsq")
-    return ""
 
 
 def _per_angle_scaling(value: object) -> str | None:
@@ -162,7 +168,6 @@ def _workers(value: object) -> str | None:
 
 FORMER_VALUES: Mapping[str, Callable[[object], str | None]] = MappingProxyType(
     {
-        "optimization.method": _method,
         "initial_parameters.per_angle_scaling": _per_angle_scaling,
         "optimization.nlsq.multi_start.n_workers": _workers,
         "output.formats": _formats,

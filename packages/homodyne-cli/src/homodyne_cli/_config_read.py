@@ -8,10 +8,12 @@ from pathlib import Path
 
 import yaml
 
+from homodyne_cli._cmc_settings import cmc_config
 from homodyne_cli._config import Configuration
 from homodyne_cli._config_history import FORMER_KEYS, FORMER_VALUES
 from homodyne_cli._config_keys import ConfigurationError, key_name
 from homodyne_cli._fit_settings import nlsq_config
+from homodyne_cmc import CMCConfig
 from homodyne_model import AnalysisMode
 from homodyne_nlsq import NLSQConfig
 
@@ -27,8 +29,12 @@ class LoadedConfiguration:
     ----------
     configuration : Configuration
         The checked values.
+    method : {"nlsq", "cmc", "both"}
+        What is run.
     settings : NLSQConfig
-        What they mean for the fit.
+        What the values mean for the fit.
+    sampling : CMCConfig or None
+        What they mean for the posterior, where there is one.
     path : Path
         The file.
     text : str
@@ -38,19 +44,23 @@ class LoadedConfiguration:
     """
 
     configuration: Configuration
+    method: str
     settings: NLSQConfig
+    sampling: CMCConfig | None
     path: Path
     text: str
     warnings: tuple[str, ...]
 
 
-def load_configuration(path: str | Path) -> LoadedConfiguration:
+def load_configuration(path: str | Path, *, method: str | None = None) -> LoadedConfiguration:
     """Read a configuration file.
 
     Parameters
     ----------
     path : str or Path
         YAML file.
+    method : {"nlsq", "cmc", "both"}, optional
+        Instead of the file's.
 
     Raises
     ------
@@ -68,14 +78,14 @@ def load_configuration(path: str | Path) -> LoadedConfiguration:
         content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path} is not a text file; expected a configuration in YAML") from None
-    configuration, settings, warnings = parse_configuration(content, name=path.name)
-    return LoadedConfiguration(configuration, settings, path, content, warnings)
+    return parse_configuration(content, path=path, method=method)
 
 
 def parse_configuration(
-    content: str, *, name: str = "configuration"
-) -> tuple[Configuration, NLSQConfig, tuple[str, ...]]:
-    """Configuration, settings, warnings of YAML text; `name` is the file in messages. Errors as above."""
+    content: str, *, path: Path = Path("configuration"), method: str | None = None
+) -> LoadedConfiguration:
+    """Read YAML text; `path` is where it came from, its name stands in messages. Errors as above."""
+    name = path.name
     try:
         loader = yaml.SafeLoader(content)
     except yaml.YAMLError as error:  # a character that no YAML file may hold
@@ -86,15 +96,18 @@ def parse_configuration(
         if root is None or reader.is_null(root):
             raise ConfigurationError(f"{name} is empty; `homodyne config` prints a template")
         configuration = reader.section(Configuration, root, "")
+        method = method or configuration.optimization.method
         try:
             settings, left_out = nlsq_config(configuration)
+            sampling, about_posterior = cmc_config(configuration, settings, method)
         except ConfigurationError as error:
             raise ConfigurationError(f"{reader.place(str(error))}: {error}") from None
     except yaml.YAMLError as error:
         raise ConfigurationError(_yaml_message(name, error)) from None
     finally:
         loader.dispose()
-    return configuration, settings, (*reader.warnings(settings), *left_out)
+    warnings = (*reader.warnings(settings), *left_out, *about_posterior)
+    return LoadedConfiguration(configuration, method, settings, sampling, path, content, warnings)
 
 
 def _yaml_message(name: str, error: yaml.YAMLError) -> str:
@@ -134,7 +147,7 @@ class _Reader:
 
     def place(self, message: str) -> str:
         """File, and line where `message` begins with a key that stands in it."""
-        key = message.partition(" ")[0].rstrip(":")
+        key = message.partition(" ")[0].partition("[")[0].rstrip(":")
         lines = [line for path, line in self.lines.items() if path == key or path.endswith(f".{key}")]
         return f"{self.name}, line {lines[0]}" if lines else self.name
 

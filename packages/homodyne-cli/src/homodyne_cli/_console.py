@@ -127,12 +127,39 @@ class ProgressLine:
         found = f", χ² {chi_squared:.6g}" if math.isfinite(chi_squared) else ""
         self.detail(f"{what}{found}{more}")
 
+    def posterior(self, stage: str, done: int, total: int, seconds_left: float | None) -> None:
+        """Progress of a posterior, with the signature that `homodyne_cmc.fit_mcmc_jax` calls."""
+        if stage == "start":
+            self.detail("looking for where to begin")
+            return
+        # The rounds of the certificate count themselves, and say how they went.
+        known = {
+            "sampling": f"{done} of {total} chains",
+            "certificate": f"certificate, {done} of {total} shards",
+        }
+        left = f", about {how_long(seconds_left)} left" if seconds_left else ""
+        self.detail(f"{known.get(stage, stage)}{left}")
+
     def _show(self, sentence: str, *, now: bool) -> None:
         if self._live is not None:
             self._live.update(self._task, description=sentence)
         elif now or time.monotonic() - self._last_line > _QUIET_SECONDS:
             self._last_line = time.monotonic()
             self._console.print(Text(sentence), soft_wrap=True)
+
+
+def how_long(seconds: float) -> str:
+    """A time as one would say it.
+
+    Examples
+    --------
+    >>> how_long(3.2), how_long(95), how_long(4000)
+    ('3 s', '2 min', '1 h 7 min')
+    """
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -10,13 +11,17 @@ from rich.table import Table
 from homodyne_cli._config_read import load_configuration
 from homodyne_cli._console import Terminal
 from homodyne_cli._files import write_text
+from homodyne_cli._fits import Run
 from homodyne_cli._output import holds_results
-from homodyne_cli._report import with_error
-from homodyne_cli._run import Run, run
+from homodyne_cli._report_numbers import with_error
+from homodyne_cli._run import run
 from homodyne_cli._simulate import physical, write_simulation
 from homodyne_cli._simulation import Simulation
 from homodyne_model import PARAMETERS, diffusion_coefficient, shear_rate
 from homodyne_nlsq import OptimizationResult
+
+if TYPE_CHECKING:
+    from homodyne_cmc import CMCResult
 
 DEFAULT_DIRECTORY = "homodyne-demo"
 
@@ -42,6 +47,7 @@ def demo(
     output: Path | None = None,
     overwrite: bool = False,
     simulation: Simulation | None = None,
+    method: str | None = None,
 ) -> Run:
     """Simulate, fit and compare.
 
@@ -56,6 +62,8 @@ def demo(
         Replace an earlier demo in `output`.
     simulation : Simulation, optional
         What to simulate, of laminar flow; by default its own defaults.
+    method : {"nlsq", "cmc", "both"}, optional
+        What to do with it; least squares by default.
 
     Raises
     ------
@@ -81,9 +89,13 @@ def demo(
         )
     configuration = folder / "sheared_colloid.yaml"
     write_text(configuration, _CONFIGURATION)
-    done = run(load_configuration(configuration), terminal, output=folder / "results", overwrite=overwrite)
+    loaded = load_configuration(configuration, method=method)
+    done = run(loaded, terminal, output=folder / "results", overwrite=overwrite)
     terminal.say(f"and in {folder}: {data_file.name}, {truth_file.name}, {configuration.name}")
-    show_comparison(terminal, done.fits[0].result, simulation)
+    fit = done.fits[0]
+    show_comparison(terminal, fit.result, simulation)
+    if fit.posterior is not None:
+        show_posterior_comparison(terminal, fit.posterior, simulation)
     return done
 
 
@@ -128,6 +140,25 @@ def show_comparison(terminal: Terminal, result: OptimizationResult, simulation: 
             f"{kind} of {z.size} angles, true {true:g}: mean {np.mean(values):.4f}, "
             f"z from {np.min(z):.1f} to {np.max(z):.1f}, root mean square {np.sqrt(np.mean(z**2)):.2f}"
         )
+
+
+def show_posterior_comparison(terminal: Terminal, posterior: "CMCResult", simulation: Simulation) -> None:
+    """Print posterior means against true values with z = (mean - true) / sd, and where in the posterior the truth lies."""
+    table = Table(
+        title="posterior and true values", title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
+    for column in ("", "mean", "± sd", "true", "z", "draws below"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    for k, (name, true) in enumerate(simulation.parameters.items()):
+        mean, sd = posterior.mean[name], posterior.sd[name]
+        away, drawn = mean - true, posterior.draws[:, k] - true
+        if name == "phi0":  # and phi0 + 180° are the same flow
+            away, drawn = math.remainder(away, 180.0), drawn - 180 * np.round(drawn / 180)
+        below = f"{np.mean(drawn < 0):.0%}" if drawn.size else ""
+        table.add_row(name, *_compared(mean, sd, true, away), below, PARAMETERS[name].unit)
+    terminal.out.print()
+    terminal.table(table)
 
 
 def _compared(value: float, error: float, true: float, away: float) -> tuple[str, str, str, str]:

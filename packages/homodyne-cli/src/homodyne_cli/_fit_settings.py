@@ -4,7 +4,8 @@ import dataclasses
 import difflib
 import re
 
-from homodyne_cli._config import FORMER_NAMES, Configuration
+from homodyne_cli._config import Configuration
+from homodyne_cli._config_bounds import FORMER_NAMES
 from homodyne_cli._config_fit import NLSQ
 from homodyne_cli._config_keys import ConfigurationError
 from homodyne_cli._config_layers import AntiDegeneracy

@@ -27,6 +27,14 @@ class ResultsFolder:
     overwrite : bool
         Whether files that the run would replace may be there, results of an earlier run or others. Of those,
         only files that the earlier list names and that this run does not write anew are removed, at the end.
+    unfinished : Mapping, optional
+        What an interrupted run of the same kind notes as ``unfinished`` in its list: where it stands there, this run goes on with
+        it and may replace its files.
+
+    Attributes
+    ----------
+    goes_on : bool
+        Whether it does.
 
     Raises
     ------
@@ -38,7 +46,9 @@ class ResultsFolder:
         If nothing may be written there.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool) -> None:
+    def __init__(
+        self, path: Path, *, overwrite: bool, unfinished: Mapping[str, object] | None = None
+    ) -> None:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(f"the results folder {path} is a file")
         there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
@@ -46,10 +56,19 @@ class ResultsFolder:
             raise NotADirectoryError(f"the results folder {path} cannot be made: {there} is a file")
         if not os.access(there, os.W_OK | os.X_OK):
             raise PermissionError(f"the results folder {path} cannot be written: no permission for {there}")
-        if not overwrite and holds_results(path):
+        begun = _manifest(path).get("unfinished")
+        self.goes_on = begun is not None and begun == unfinished
+        if not (overwrite or self.goes_on) and holds_results(path):
+            again = (
+                ""
+                if begun is None
+                else (
+                    "; the run there was interrupted, and goes on where method and configuration are the same"
+                )
+            )
             raise FileExistsError(
                 f"{path} already holds results, or files of their names; name another folder with --output, "
-                "or replace them with --overwrite"
+                f"or replace them with --overwrite{again}"
             )
         self.path = path
         self._earlier = _listed(path)
@@ -103,9 +122,18 @@ def holds_results(path: Path) -> bool:
 
 def _listed(path: Path) -> tuple[str, ...]:
     """Files below the folder that an earlier run's list names."""
+    root = path.resolve()
+    names = _manifest(path).get("files", ())
     try:
-        names = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"]
-        root = path.resolve()
         return tuple(name for name in names if (root / name).resolve().is_relative_to(root))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, TypeError):
         return ()
+
+
+def _manifest(path: Path) -> Mapping[str, object]:
+    """The list of an earlier run; empty where there is none that can be read."""
+    try:
+        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

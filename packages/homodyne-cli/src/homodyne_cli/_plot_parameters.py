@@ -89,26 +89,42 @@ class SummaryPoint:
     error: float
 
 
-def against_q_figure(points: Sequence[SummaryPoint], name: str) -> Figure:
-    """A physical parameter, by its name in the registry, against q."""
-    q, value, error = (np.array([getattr(p, key) for p in points]) for key in ("q", "value", "error"))
+def against_q_figure(
+    points: Sequence[SummaryPoint], name: str, posterior: Sequence[SummaryPoint] = ()
+) -> Figure:
+    """A physical parameter, by its name in the registry, against q: of fits, of posteriors, or of both side by side."""
     parameter = PARAMETERS[name]
     figure = Figure(figsize=(5.2, 3.8))
     panel = figure.subplots()
-    panel.errorbar(
-        q,
-        value,
-        yerr=np.where(np.isfinite(error), error, 0.0),
-        fmt="o",
-        color=MEASURED,
-        markersize=5,
-        capsize=3,
-    )
-    if value.min() > 0:
-        panel.set_ylim(0, 1.15 * float(np.max(value + np.nan_to_num(error))))
-    panel.set_xlim(0, 1.1 * q.max())
+    both = bool(points) and bool(posterior)
+    furthest = max(point.q for point in (*points, *posterior))
+    highest, lowest = -np.inf, np.inf
+    for series, label, marker, colour, aside in (
+        (points, "least squares", "s" if both else "o", FITTED if both else MEASURED, -1),
+        (posterior, "posterior", "o", MEASURED, 1),
+    ):
+        if not series:
+            continue
+        q, value, error = (np.array([getattr(p, key) for p in series]) for key in ("q", "value", "error"))
+        panel.errorbar(
+            # Side by side, where they would hide each other.
+            q + (0.006 * aside * furthest if both else 0.0),
+            value,
+            yerr=np.where(np.isfinite(error), error, 0.0),
+            fmt=marker,
+            color=colour,
+            markersize=5,
+            capsize=3,
+            label=label,
+        )
+        highest, lowest = max(highest, np.max(value + np.nan_to_num(error))), min(lowest, value.min())
+    if lowest > 0:
+        panel.set_ylim(0, 1.15 * float(highest))
+    panel.set_xlim(0, 1.1 * furthest)
     panel.set_xlabel("$q$ [Å$^{-1}$]")
     panel.set_ylabel(f"${parameter.latex}$" + (f" [{unit_label(parameter.unit)}]" if parameter.unit else ""))
     panel.grid(color="0.92")
-    panel.set_title(f"{len(points)} values of q; bars: 1 standard deviation")
+    if posterior:
+        panel.legend(frameon=False)
+    panel.set_title(f"{len(points) or len(posterior)} values of q; bars: 1 standard deviation")
     return figure

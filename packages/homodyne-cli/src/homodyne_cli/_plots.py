@@ -91,24 +91,31 @@ def map_name(angle: int, phi: np.ndarray) -> str:
 
 @plot_style()
 def plot_against_q(
-    points: Sequence[SummaryPoint], name: str, directory: Path, formats: Sequence[str] = ("png",)
+    points: Sequence[SummaryPoint],
+    name: str,
+    directory: Path,
+    formats: Sequence[str] = ("png",),
+    *,
+    posterior: Sequence[SummaryPoint] = (),
 ) -> list[Path]:
     """Draw a physical parameter against q.
 
     Parameters
     ----------
     points : sequence of SummaryPoint
-        At least one.
+        Of fits; at least one, or one of `posterior`.
     name : str
         Parameter, a key of `homodyne_model.PARAMETERS`; also part of the file name.
     directory : Path
         Existing folder for the file.
     formats : sequence of {"png", "pdf", "svg"}
         File formats.
+    posterior : sequence of SummaryPoint
+        Of posteriors.
 
     Returns
     -------
     list of Path
         The files.
     """
-    return save_figure(against_q_figure(points, name), directory, f"{name}_vs_q", formats)
+    return save_figure(against_q_figure(points, name, posterior), directory, f"{name}_vs_q", formats)

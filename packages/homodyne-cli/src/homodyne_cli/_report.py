@@ -10,7 +10,8 @@ from rich.text import Text
 
 from homodyne_cli._config import PLOT_FORMATS
 from homodyne_cli._console import Terminal
-from homodyne_cli._report_parts import bullet, count, heading, table_of
+from homodyne_cli._report_numbers import limits, with_error
+from homodyne_cli._report_parts import SCALINGS, bullet, count, heading, table_of
 from homodyne_cli._report_search import show_search
 from homodyne_cli._tables import ERROR_BARS, error_bars, parameter_states
 from homodyne_degeneracy import Combination, Identifiability
@@ -31,11 +32,6 @@ _NOISE = {
     "estimated": "σ estimated from the data, so no test of the fit",
     "default": "σ is a default of 1 %: χ² means nothing",
 }
-_SCALINGS = {
-    "individual": "a contrast and an offset for every angle",
-    "fourier": "contrast and offset as Fourier series in the angle",
-    "constant": "one contrast and one offset for all angles",
-}
 _SOLVERS = {"structured": "by our own solver", "nlsq": "by the library nlsq"}
 _RECOVERIES = {
     "data_start": "start values from the data, which were better",
@@ -45,33 +41,6 @@ _RECOVERIES = {
     "out_of_memory_standard": "chunks instead of all data at once, as memory ran out",
     "out_of_memory_out_of_core": "smaller chunks, as memory ran out",
 }
-
-
-def with_error(value: float, error: float) -> tuple[str, str]:
-    """Value and uncertainty as text, with the digits that the uncertainty leaves meaning to.
-
-    Examples
-    --------
-    >>> with_error(68512.3, 123.0)
-    ('68510', '120')
-    >>> with_error(8.9612e-4, 1.24e-5)
-    ('8.96e-04', '1.2e-05')
-    >>> with_error(2.0, float("nan"))
-    ('2', '')
-    """
-    if not (math.isfinite(error) and error > 0 and math.isfinite(value)):
-        return f"{value:.6g}", ""
-    # Two digits of the uncertainty; its exponent after rounding to them (0.0996 -> 0.10).
-    exponent = int(f"{error:.1e}".partition("e")[2])
-    error = float(f"{error:.1e}")
-    last = exponent - 1
-    value = round(value, -last) + 0.0  # no -0
-    size = math.floor(math.log10(max(abs(value), error)))
-    if -3 <= size < 6 and -6 <= last:
-        decimals = max(0, -last)
-        return f"{value:.{decimals}f}", f"{error:.{decimals}f}"
-    digits = max(0, size - last)
-    return f"{value:.{digits}e}", f"{error:.1e}"
 
 
 def show_fit(terminal: Terminal, result: OptimizationResult, *, streamed: bool = False) -> None:
@@ -158,7 +127,7 @@ def how_fitted(result: OptimizationResult, *, streamed: bool) -> list[str]:
 def how_scaled(result: OptimizationResult) -> str:
     """How contrast and offset vary with the angle, as a line."""
     return (
-        f"scaling {result.per_angle_mode}: {_SCALINGS[result.per_angle_mode]}, "
+        f"scaling {result.per_angle_mode}: {SCALINGS[result.per_angle_mode]}, "
         f"{count(result.n_scaling, 'parameter')}"
     )
 
@@ -244,36 +213,9 @@ def _show_profiles(terminal: Terminal, result: OptimizationResult) -> None:
     table.add_column("unit", no_wrap=True)
     table.add_column("")
     for interval in result.profiles:
-        limits = _limits(interval.lower, interval.upper)
-        table.add_row(
-            interval.name, f"{100 * interval.level:g} %", *limits, interval.unit, Text(interval.note)
-        )
+        ends = limits(interval.lower, interval.upper)
+        table.add_row(interval.name, f"{100 * interval.level:g} %", *ends, interval.unit, Text(interval.note))
     terminal.table(table)
-
-
-def _limits(lower: float, upper: float) -> tuple[str, str]:
-    """Limits as text: three digits of the width, and a word where one is open.
-
-    Examples
-    --------
-    >>> _limits(69385.9, 73271.6), _limits(6.291e-4, 1.0127e-3), _limits(-math.inf, 0.2)
-    (('69390', '73270'), ('0.000629', '0.001013'), ('open', '0.2000'))
-    """
-    width = upper - lower
-    if math.isnan(width):
-        return "", ""
-    sizes = [abs(limit) for limit in (lower, upper) if math.isfinite(limit) and limit]
-    size = math.floor(math.log10(max(sizes, default=1.0)))
-    last = math.floor(math.log10(width)) - 2 if 0 < width < math.inf else size - 3
-    return tuple(_rounded(limit, last, size) if math.isfinite(limit) else "open" for limit in (lower, upper))
-
-
-def _rounded(value: float, last: int, size: int) -> str:
-    """A value of the order 10**size with digits down to 10**last."""
-    value = round(value, -last) + 0.0  # no -0
-    if -3 <= size < 6 and -6 <= last:
-        return f"{value:.{max(0, -last)}f}"
-    return f"{value:.{max(0, size - last)}e}"
 
 
 def _show_what_is_determined(terminal: Terminal, result: OptimizationResult) -> tuple[str, ...]:

@@ -5,6 +5,13 @@ from rich.text import Text
 
 from homodyne_cli._console import Terminal
 
+SCALINGS = {
+    "individual": "a contrast and an offset for every angle",
+    "fourier": "contrast and offset as Fourier series in the angle",
+    "constant": "one contrast and one offset for all angles",
+}
+"""How contrast and offset vary with the angle, in words."""
+
 
 def heading(terminal: Terminal, words: str) -> None:
     """Begin a section."""

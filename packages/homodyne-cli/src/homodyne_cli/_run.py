@@ -1,88 +1,37 @@
 """A run: from a configuration to the results of every q."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import hashlib
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
-from homodyne_cli._arrays import write_arrays, write_maps
-from homodyne_cli._config import Output
+from homodyne_cli._cmc_settings import without_fit
 from homodyne_cli._config_keys import ConfigurationError
 from homodyne_cli._config_read import LoadedConfiguration
 from homodyne_cli._console import ProgressLine, Terminal, warnings_to
-from homodyne_cli._files import write_text
+from homodyne_cli._fits import Fit, Run
 from homodyne_cli._interrupt import kept_interrupts
 from homodyne_cli._output import ResultsFolder
 from homodyne_cli._passes import KeptPasses, is_repeatable
-from homodyne_cli._plots import SummaryPoint, plot_against_q, plot_fit
-from homodyne_cli._reading import choose_q, measurement
-from homodyne_cli._report import show_files, show_fit, show_series
-from homodyne_cli._tables import write_minima, write_parameters, write_profiles, write_series
+from homodyne_cli._posterior import KeptChains, look_before, sample
+from homodyne_cli._posterior_files import plot_posterior, write_posterior
+from homodyne_cli._reading import Plan, choose_q, measurement
+from homodyne_cli._report_run import show_run
+from homodyne_cli._run_files import as_start, folder_names, results_directory, write_fit, write_shared
 from homodyne_data import TwoTimeData, TwoTimeStream
 from homodyne_model import HomodyneError
 from homodyne_nlsq import OptimizationResult, fit_nlsq_jax
 
 
-@dataclass(frozen=True)
-class Fit:
-    """The fit of one q.
-
-    Attributes
-    ----------
-    folder : Path
-        Its results.
-    result : OptimizationResult
-        The fit.
-    streamed : bool
-        Whether the data stayed in their file. They are not kept here: those of one q can fill the memory.
-    """
-
-    folder: Path
-    result: OptimizationResult
-    streamed: bool
-
-    @property
-    def stopped(self) -> bool:
-        """Whether Ctrl-C ended a fit with a global search: the parameters are the best so far."""
-        return self.result.search is not None and self.result.search.stopped
-
-
-@dataclass(frozen=True)
-class Run:
-    """A whole run.
-
-    Attributes
-    ----------
-    fits : tuple of Fit
-        In the order of q.
-    errors : Mapping of float to str
-        What was wrong with a q [1/Å] that could not be fitted.
-    left : Mapping of float to Path
-        The q [1/Å] that were not begun, because the run was stopped, and where their results would be.
-    """
-
-    fits: tuple[Fit, ...]
-    errors: Mapping[float, str]
-    left: Mapping[float, Path]
-
-    @property
-    def stopped(self) -> Fit | None:
-        """The last fit, where it was stopped."""
-        return self.fits[-1] if self.fits and self.fits[-1].stopped else None
-
-    @property
-    def exit_code(self) -> int:
-        """0: all converged; 3: not all, or the run was stopped; 1: a q could not be fitted."""
-        if self.errors:
-            return 1
-        converged = all(fit.result.convergence_status == "converged" for fit in self.fits)
-        return 0 if converged and self.stopped is None else 3
-
-
 def run(
-    loaded: LoadedConfiguration, terminal: Terminal, *, output: Path | None = None, overwrite: bool = False
+    loaded: LoadedConfiguration,
+    terminal: Terminal,
+    *,
+    output: Path | None = None,
+    overwrite: bool = False,
+    warm_start: bool = True,
 ) -> Run:
-    """Fit every q that the configuration asks for, and write and print the results.
+    """Fit or sample every q that the configuration asks for, and write and print the results.
 
     Parameters
     ----------
@@ -94,10 +43,12 @@ def run(
         Results folder, instead of the configuration's.
     overwrite : bool
         Replace results that are there.
+    warm_start : bool
+        Whether a posterior starts from a fit; False only with method cmc.
 
     Raises
     ------
-    ConfigurationError, homodyne_data.DataError, homodyne_nlsq errors, OSError
+    ConfigurationError, homodyne_data.DataError, homodyne_nlsq errors, homodyne_cmc.CMCInputError, OSError
         If nothing can be fitted. When one of several q cannot be fitted the others still are.
     """
     configuration = loaded.configuration
@@ -105,89 +56,160 @@ def run(
     if not source.is_file():
         what = "is a folder, not a file" if source.is_dir() else "does not exist"
         raise FileNotFoundError(f"the data file {source} {what} (from {loaded.path.name})")
-    folder = ResultsFolder(output or results_directory(loaded), overwrite=overwrite)
+    unfinished = _identity(loaded, warm_start)
+    folder = ResultsFolder(output or results_directory(loaded), overwrite=overwrite, unfinished=unfinished)
     for warning in loaded.warnings:
         terminal.warn(warning)
-
+    if folder.goes_on:
+        terminal.note(f"the run that was interrupted in {folder.path} goes on")
+    if not warm_start:
+        terminal.note(
+            "without a fit to start from, the mode is looked for in the data, which costs some hundred evaluations, and "
+            "there are no robust errors to compare with"
+        )
     wanted = choose_q(configuration, source)
-    names = _folder_names([held for _, held in wanted])
-    passes = KeptPasses(
-        configuration.optimization.nlsq.hybrid_streaming.path(loaded.path.parent), folder.path
-    )
-    fits: list[Fit] = []
-    states: dict[str, dict[str, object]] = {}
-    errors: dict[float, str] = {}
-    left: dict[float, Path] = {}
-    about = {"configuration": loaded.path.name, "data": source.name, "fits": states}
     with terminal.progress() as progress:
-        for number, ((asked, held), name) in enumerate(zip(wanted, names, strict=True), start=1):
-            head = f"q = {held:.4g} 1/Å" + (f" ({number} of {len(wanted)})" if len(wanted) > 1 else "")
-            try:
-                fit, files = _fit_one(
-                    loaded, source, asked, head, folder.path / name, passes, terminal, progress, overwrite
-                )
-            except (HomodyneError, ValueError, TypeError) as error:
-                if len(wanted) == 1:
-                    raise
-                errors[held] = str(error)
-                states[name] = {"q": held, "error": str(error)}
-                terminal.error(f"{head}: {error}")
-                continue
-            except KeyboardInterrupt as stop:
-                # A streamed fit says how to go on with it; what is written already would be in the way.
-                refused = str(stop) and passes.present and fits and not overwrite
-                raise KeyboardInterrupt(f"{stop}, with --overwrite" if refused else str(stop)) from None
-            fits.append(fit)
-            states[name] = {
-                "q": held,
-                "convergence_status": fit.result.convergence_status,
-                "quality_flag": fit.result.quality_flag,
-            }
-            if fit.stopped:
-                for (_, other), its_name in zip(wanted[number:], names[number:], strict=True):
-                    left[other] = folder.path / its_name
-                    states[its_name] = {"q": other, "left": True}
-            folder.add(files, about)
-            if fit.stopped:
-                break
-        if not fits:
-            raise ConfigurationError(f"none of the {len(wanted)} values of q could be fitted")
-        folder.add(_write_shared(loaded, folder.path, fits), about)
-    if not left:
-        # What an earlier run found for the q that are left stays.
-        folder.finish(about)
-    done = Run(tuple(fits), errors, left)
-    if done.exit_code == 0:
-        passes.clear()
-
-    for fit in fits:
-        show_fit(terminal, fit.result, streamed=fit.streamed)
-    if len(fits) > 1:
-        show_series(terminal, [fit.result for fit in fits])
-    show_files(terminal, folder.path, folder.written)
-    _show_what_is_not_there(done, configuration.output, passes, terminal)
+        work = _Work(
+            loaded,
+            source,
+            folder,
+            terminal,
+            progress,
+            overwrite=overwrite or folder.goes_on,
+            warm_start=warm_start,
+        )
+        done = work.all(wanted)
+    show_run(terminal, done, loaded, folder, work.passes, work.chains)
     return done
 
 
-def _fit_one(
-    loaded: LoadedConfiguration,
-    source: Path,
-    q: float,
-    head: str,
-    folder: Path,
-    passes: KeptPasses,
-    terminal: Terminal,
-    progress: ProgressLine,
-    overwrite: bool,
-) -> tuple[Fit, list[Path]]:
-    """Read, fit and write one q, called `head` in messages; its files lie in `folder`."""
-    configuration, settings = loaded.configuration, loaded.settings
-    with ExitStack() as stack:
-        progress.step(f"{head}: reading")
-        with warnings_to(terminal.warn):
-            data, how = stack.enter_context(measurement(configuration, source, q))
-        for note in data.provenance.notes:
-            terminal.note(note)
+def _identity(loaded: LoadedConfiguration, warm_start: bool) -> dict[str, object] | None:
+    """What two runs have in common when the second goes on with the posterior of the first; None without a posterior."""
+    if loaded.sampling is None:
+        return None
+    digest = hashlib.sha256(loaded.text.encode()).hexdigest()
+    return {"method": loaded.method, "warm_start": warm_start, "configuration": digest}
+
+
+class _Work:
+    """What is done for all q, and what is known of those that are done."""
+
+    def __init__(
+        self,
+        loaded: LoadedConfiguration,
+        source: Path,
+        folder: ResultsFolder,
+        terminal: Terminal,
+        progress: ProgressLine,
+        *,
+        overwrite: bool,
+        warm_start: bool,
+    ) -> None:
+        self.loaded, self.source, self.folder = loaded, source, folder
+        self.terminal, self.progress = terminal, progress
+        self.overwrite, self.warm_start = overwrite, warm_start
+        nlsq = loaded.configuration.optimization.nlsq
+        self.passes = KeptPasses(nlsq.hybrid_streaming.path(loaded.path.parent), folder.path)
+        self.chains: dict[str, KeptChains] = {}
+        self.fits: dict[str, Fit] = {}
+        self.errors: dict[float, str] = {}
+        self.left: dict[float, Path] = {}
+        self.states: dict[str, dict[str, object]] = {}
+        self.about = {"configuration": loaded.path.name, "data": source.name, "fits": self.states}
+        if loaded.sampling is not None:
+            self.about |= {"method": loaded.method, "unfinished": _identity(loaded, warm_start)}
+
+    def all(self, wanted: list[tuple[float, float]]) -> Run:
+        """Go through the q: as asked for, and as the file has them."""
+        names = folder_names([held for _, held in wanted])
+        for number, ((asked, held), name) in enumerate(zip(wanted, names, strict=True), start=1):
+            head = f"q = {held:.4g} 1/Å" + (f" ({number} of {len(wanted)})" if len(wanted) > 1 else "")
+            try:
+                fit = self._one(asked, held, head, name)
+            except (HomodyneError, ValueError, TypeError) as error:
+                if len(wanted) == 1:
+                    raise
+                self.errors[held] = str(error)
+                self.states[name] = {"q": held} | self.states.get(name, {}) | {"error": str(error)}
+                self.terminal.error(f"{head}: {error}")
+                continue
+            except KeyboardInterrupt as stop:
+                # A streamed fit says how to go on with it; what is written already would be in the way.
+                in_the_way = self.fits and not self.overwrite and self.loaded.sampling is None
+                refused = str(stop) and self.passes.present and in_the_way
+                raise KeyboardInterrupt(f"{stop}, with --overwrite" if refused else str(stop)) from None
+            if fit.stopped or fit.interrupted:
+                for (_, other), its_name in zip(wanted[number:], names[number:], strict=True):
+                    self.left[other] = self.folder.path / its_name
+                    self.states[its_name] = {"q": other, "left": True}
+                break
+        if not self.fits:
+            raise ConfigurationError(f"none of the {len(wanted)} values of q could be fitted")
+        fits = tuple(self.fits.values())
+        done = Run(fits, self.errors, self.left, self.loaded.method)
+        if not done.interrupted:
+            self.about.pop("unfinished", None)
+        self.folder.add(write_shared(self.loaded, self.folder.path, fits), self.about)
+        if not self.left and not done.interrupted:
+            # What an earlier run found for the q that are left stays.
+            self.folder.finish(self.about)
+        self._clear(done)
+        return done
+
+    def _clear(self, done: Run) -> None:
+        """Remove what is kept for a run that would go on."""
+        if done.interrupted:
+            return
+        if all(fit.converged for fit in done.fits) and not done.errors and done.stopped is None:
+            self.passes.clear()
+        for name, fit in self.fits.items():
+            if fit.posterior is not None and fit.posterior.status != "failed":
+                self.chains[name].clear()
+
+    def _one(self, asked: float, held: float, head: str, name: str) -> Fit:
+        """Read, fit, sample and write one q, called `head` in messages; its files lie in the folder `name`."""
+        loaded, output = self.loaded, self.loaded.configuration.output
+        with ExitStack() as stack:
+            self.progress.step(f"{head}: reading")
+            with warnings_to(self.terminal.warn):
+                data, how = stack.enter_context(measurement(loaded.configuration, self.source, asked))
+            for note in data.provenance.notes:
+                self.terminal.note(note)
+            self._look_before(data)
+            fit = Fit(self.folder.path / name, held, how.streamed)
+            if self.warm_start:
+                result = self._least_squares(data, how, head)
+                fit = dataclasses.replace(fit, result=result)
+                self.progress.step(
+                    f"{head}: {'stopped, writing the best so far' if fit.stopped else 'writing'}"
+                )
+                wanted = as_start(output) if loaded.method == "cmc" and not fit.stopped else output
+                with warnings_to(self.terminal.warn):
+                    files = write_fit(fit, data, wanted, self.progress, overwrite=self.overwrite)
+                self._keep(name, fit, files)
+            if loaded.sampling is None or fit.stopped:
+                return fit
+            return self._posterior(data, fit, head, name)
+
+    def _keep(self, name: str, fit: Fit, files: list[Path]) -> None:
+        """Note what was found and written, so that it survives an interruption."""
+        self.fits[name] = fit
+        self.states[name] = fit.state
+        self.folder.add(files, self.about)
+
+    def _look_before(self, data: TwoTimeData | TwoTimeStream) -> None:
+        """Refuse what the sampler does not take, before anything is fitted for it."""
+        settings = self.loaded.sampling
+        if settings is None:
+            return
+        self.progress.detail("a look at what will be sampled")
+        section = self.loaded.configuration.optimization.cmc
+        look_before(data, settings, section.n_workers, from_fit=self.warm_start)
+
+    def _least_squares(self, data: TwoTimeData | TwoTimeStream, how: Plan, head: str) -> OptimizationResult:
+        """The fit."""
+        settings, passes, terminal = self.loaded.settings, self.passes, self.terminal
+        streaming = self.loaded.configuration.optimization.nlsq.hybrid_streaming
         if how.streamed:
             terminal.note(how.sentence)
             if passes.present and is_repeatable(settings):
@@ -195,126 +217,70 @@ def _fit_one(
                     f"passes over these data that an earlier run finished, in {passes.folder}, are not repeated"
                 )
             settings = passes.used_by(settings)
-        elif configuration.optimization.nlsq.hybrid_streaming.checkpoint_dir is not None:
+        elif streaming.checkpoint_dir is not None:
             terminal.warn(f"hybrid_streaming.checkpoint_dir has no effect: {how.sentence}")
-        progress.step(f"{head}: fitting{' from the file' if how.streamed else ''}")
+        self.progress.step(f"{head}: fitting{' from the file' if how.streamed else ''}")
         try:
             with warnings_to(terminal.warn), kept_interrupts() as raise_again:
 
                 def told(*at: object) -> None:
                     raise_again()
-                    progress.fit(*at)
+                    self.progress.fit(*at)
 
-                result = fit_nlsq_jax(data, settings, progress=told)
+                return fit_nlsq_jax(data, settings, progress=told)
         except KeyboardInterrupt:
             if not how.streamed:
                 raise
             raise KeyboardInterrupt(passes.how_to_go_on(settings)) from None
-        fit = Fit(folder, result, how.streamed)
-        progress.step(f"{head}: {'stopped, writing the best so far' if fit.stopped else 'writing'}")
-        with warnings_to(terminal.warn):
-            return fit, _write_fit(fit, data, configuration.output, progress, overwrite=overwrite)
 
-
-def _show_what_is_not_there(done: Run, output: Output, passes: KeptPasses, terminal: Terminal) -> None:
-    """Print what was left out of the results, and what is left to go on with."""
-    if output.fitted_maps == "auto":
-        left_out = sum(
-            2 * len(fit.result.phi) * len(fit.result.t) ** 2 * 4 for fit in done.fits if fit.streamed
-        )
-        if left_out:
-            terminal.say(
-                f"  without fitted maps and residuals ({left_out / 1e9:.2g} GB), which "
-                "output.fitted_maps: true writes"
+    def _posterior(self, data: TwoTimeData | TwoTimeStream, fit: Fit, head: str, name: str) -> Fit:
+        """The posterior, from the fit where it helps."""
+        loaded, section = self.loaded, self.loaded.configuration.optimization.cmc
+        settings, start = loaded.sampling, fit.result
+        if start is not None and start.convergence_status == "failed":
+            self.terminal.warn(
+                f"{head}: the fit failed ({start.message}): the posterior is sampled without it"
             )
-    if done.stopped is not None:
-        terminal.say(how_stopped(done), "yellow")
-        if passes.present:
-            terminal.say(passes.how_to_search_on(done.stopped.result.search))
-    elif done.exit_code != 0 and passes.present:
-        terminal.say(
-            f"finished passes are kept in {passes.folder}: a fit that may take more of them "
-            "(optimization.nlsq.max_iterations, hybrid_streaming.gauss_newton_max_iterations) does not repeat "
-            "them"
-        )
-
-
-def how_stopped(done: Run) -> str:
-    """What Ctrl-C ended, and what was not begun, in a sentence."""
-    said = [f"stopped by Ctrl-C: the results of q = {done.stopped.result.q:.4g} 1/Å are the best so far"]
-    if done.left:
-        listed = ", ".join(f"{q:.4g}" for q in done.left)
-        said.append(
-            f"{len(done.left)} more q ({listed} 1/Å) {'was' if len(done.left) == 1 else 'were'} not fitted"
-        )
-    if any(folder.exists() for folder in done.left.values()):
-        said.append("what an earlier run found there stays")
-    return "; ".join(said)
-
-
-def results_directory(loaded: LoadedConfiguration) -> Path:
-    """Folder that the configuration names, relative to its file; by default ``<its name>-results`` here."""
-    named = loaded.configuration.output.path(loaded.path.parent)
-    return Path(f"{loaded.path.stem}-results") if named is None else named
-
-
-def _folder_names(held: list[float]) -> list[str]:
-    """One name a q, different even where q agree to five digits."""
-    names = [f"q_{q:.5g}" for q in held]
-    return [name if names.count(name) == 1 else f"{name}_{k}" for k, name in enumerate(names, start=1)]
-
-
-def _write_fit(
-    fit: Fit,
-    data: TwoTimeData | TwoTimeStream,
-    output: Output,
-    progress: ProgressLine,
-    *,
-    overwrite: bool,
-) -> list[Path]:
-    """Write the files of one fit."""
-    result, folder = fit.result, fit.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with_maps = not fit.streamed if output.fitted_maps == "auto" else output.fitted_maps
-    if with_maps and not fit.streamed:
-        files = [Path(path) for path in result.save(folder, data, overwrite=overwrite).values()]
-    else:
-        files = [folder / "result.json", folder / "arrays.npz"]
-        write_text(files[0], result.to_json())
-        write_arrays(files[1], result)
-    if with_maps and fit.streamed:
-        files += write_maps(data, result, folder, advance=progress.detail)
-    table = folder / "parameters.csv"
-    write_parameters(table, result)
-    files.append(table)
-    if result.profiles:
-        intervals = folder / "profiles.csv"
-        write_profiles(intervals, result)
-        files.append(intervals)
-    if result.search is not None and result.search.minima:
-        minima = folder / "minima.csv"
-        write_minima(minima, result)
-        files.append(minima)
-    if output.plots:
-        progress.step(f"q = {data.q:.4g} 1/Å: plotting")
-        files += plot_fit(
-            data, result, folder, kinds=output.plots, formats=output.formats, advance=progress.detail
-        )
-    return files
-
-
-def _write_shared(loaded: LoadedConfiguration, directory: Path, fits: Sequence[Fit]) -> list[Path]:
-    """Write what belongs to the whole run: the configuration used, and for several q a table and a plot."""
-    copy = directory / "configuration.yaml"
-    write_text(copy, loaded.text)
-    files = [copy]
-    if len(fits) > 1:
-        results = [fit.result for fit in fits]
-        table = directory / "summary.csv"
-        write_series(table, results, [fit.folder.name for fit in fits])
-        files.append(table)
+            start = None
+            if settings.robust_draws:
+                self.terminal.warn(f"{head}: robust_draws needs the errors of a fit: there are none")
+                settings = dataclasses.replace(settings, robust_draws=False)
+        elif start is not None and not fit.converged:
+            self.terminal.warn(
+                f"{head}: the fit did not converge: sampling only begins where it ended, and looks for the mode itself"
+            )
+        if start is None:
+            settings = without_fit(settings, loaded.settings)
+        kept = self.chains[name] = KeptChains(section.path(loaded.path.parent), fit.folder)
+        if kept.present:
+            self.terminal.note(
+                f"chains of these data that an earlier run finished, in {kept.folder}, are not repeated"
+            )
+        if fit.result is None:
+            # What a killed run leaves says that it may be gone on with.
+            fit.folder.mkdir(parents=True, exist_ok=True)
+            self.states[name] = fit.state
+            self.folder.add([], self.about)
+        self.progress.step(f"{head}: sampling")
+        try:
+            with warnings_to(self.terminal.warn):
+                posterior = sample(data, settings, start, kept, section.n_workers, self.progress)
+        except KeyboardInterrupt:
+            fit = dataclasses.replace(fit, interrupted=True)
+            self._keep(name, fit, [])
+            return fit
+        except (HomodyneError, ValueError, TypeError) as error:
+            if fit.result is None:
+                raise
+            raise ConfigurationError(f"{error} (what the fit found is in {fit.folder})") from error
+        fit = dataclasses.replace(fit, posterior=posterior)
+        self.progress.step(f"{head}: writing the posterior")
+        with warnings_to(self.terminal.warn):
+            self._keep(name, fit, write_posterior(posterior, fit.result, fit.folder))
         output = loaded.configuration.output
-        points = [SummaryPoint(r.q, r.physical["D0"], r.physical_error["D0"]) for r in results]
-        if output.plots:
-            files += plot_against_q(points, "D0", directory, output.formats)
-    return files
+        if "posterior" in output.plots and posterior.posterior.sizes["draw"]:
+            self.progress.step(f"{head}: plotting the posterior")
+            with warnings_to(self.terminal.warn):
+                plots = plot_posterior(posterior, fit.folder, output.formats, advance=self.progress.detail)
+            self._keep(name, fit, plots)
+        return fit

@@ -14,6 +14,9 @@ from homodyne_cli._units import WAVEVECTOR
 
 Reader = Callable[[object], object]
 
+METHODS = ("nlsq", "cmc", "both")
+"""What a run may do: a least-squares fit, a posterior that starts from one, or both as results."""
+
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\}")
 _FRAME_RANGE = re.compile(r"\s*(\d+)\s*-\s*(\d+)\s*")
 _LAST_FRAME = 10**7
@@ -80,6 +83,15 @@ def auto_or_boolean(value: object) -> bool | str:
     if value == "auto" or isinstance(value, bool):
         return value
     raise ValueError(f"{value!r} is neither auto nor true nor false")
+
+
+def method(value: object) -> str:
+    """One of `METHODS`; ``mcmc`` of older files is cmc."""
+    if value == "mcmc":
+        return "cmc"
+    if value not in METHODS:
+        raise ValueError(f"{value!r} is not one of {', '.join(METHODS)}")
+    return value
 
 
 def text(value: object) -> str:

@@ -22,7 +22,8 @@ class CMCResult:
     ----------
     tree : xarray.DataTree
         Groups in ArviZ conventions: ``posterior`` (natural parameters; contrast, offset and, where it was inferred, sigma with dimension
-        ``angle``), ``posterior_robust`` where asked for, ``sample_stats``, ``prior``, ``observed_data`` (C2 averaged over ages), ``constant_data``; of our own ``certificate``
+        ``angle``), ``posterior_robust`` where asked for, ``sample_stats``, ``prior``, ``observed_data`` and
+        ``posterior_predictive`` (C2 averaged over windows of age and bins of lag, measured and of the model), ``constant_data``; of our own ``certificate``
         (weighted draws, k-hat, effective draws), ``shards`` (draws and diagnostics of every shard), ``consensus`` (what the shards say before
         the certificate, and how well they agree) and ``warm_start``.
 

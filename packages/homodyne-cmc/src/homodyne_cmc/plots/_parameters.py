@@ -123,7 +123,7 @@ def pair(result) -> Figure:
     names = list(draws)
     size = max(1.45 * len(names), 5.0) + 0.6
     figure = Figure(figsize=(size, size), layout="constrained")
-    panels = figure.subplots(len(names), len(names))
+    panels = figure.subplots(len(names), len(names), squeeze=False)
     axes = {name: ParameterAxis.of(name, draws[name]) for name in names}
     fit = {name: of_parameter(result, "warm_start", "value", name) for name in names}
     fit = {k: float(beside(v, draws[k].mean(), k)) for k, v in fit.items() if v is not None}
