@@ -21,8 +21,6 @@ _SCALING = {
 }
 # Share of the draws near a bound above which the bound is named.
 _AT_WALL = 0.02
-# Relative error of a standard deviation above which it is said.
-_VAGUE = 0.1
 
 
 def summary(result) -> str:
@@ -38,7 +36,7 @@ def summary(result) -> str:
     ]
     if result.posterior.sizes["draw"]:
         lines += ["", *_table(result), *_robust(result)]
-    lines += [f"- {sentence}" for sentence in (*remarks(result), *result.warnings)]
+    lines += [f"- {sentence}" for sentence in (*_walls(result), *result.warnings)]
     return "\n".join(lines)
 
 
@@ -105,11 +103,6 @@ def _robust(result) -> list[str]:
     return lines
 
 
-def remarks(result) -> list[str]:
-    """What the numbers of the table do not tell, in sentences."""
-    return [*_walls(result), *_tails(result)]
-
-
 def _walls(result) -> list[str]:
     found = []
     for name in result.physical_names:
@@ -119,11 +112,3 @@ def _walls(result) -> list[str]:
                     f"{100 * share:.0f} % of the draws of {name} are at its {side} bound: the bound decides the answer there."
                 )
     return found
-
-
-def _tails(result) -> list[str]:
-    return [
-        f"the sd of {name} rests on a few draws far out (its own error is {100 * error:.0f} %): a heavy tail; trust the interval, not the sd."
-        for name, error in result.sd_error.items()
-        if error > _VAGUE
-    ]

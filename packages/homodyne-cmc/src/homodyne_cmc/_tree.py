@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from homodyne_cmc._certificate import Certificate, sd_errors
+from homodyne_cmc._certificate import Certificate, sd_errors, weighted_moments
 from homodyne_cmc._consensus import Consensus
 from homodyne_cmc._coordinates import wrapped_direction
 from homodyne_cmc._input import Request
@@ -15,6 +15,7 @@ from homodyne_cmc._mode import Start
 from homodyne_cmc._nuts import ShardDraws, anchor_strength
 from homodyne_cmc._posterior import ExactPosterior
 from homodyne_cmc._predictive import predictive_groups
+from homodyne_cmc._remarks import heavy_tails, narrower_than_the_fit
 from homodyne_cmc._shards import ShardSet
 from homodyne_model import PARAMETERS
 
@@ -77,7 +78,7 @@ def _attributes(run: Run) -> dict:
         "schema_version": SCHEMA_VERSION,
         "status": run.status,
         "message": run.message,
-        "warnings": json.dumps(run.notes, ensure_ascii=False),
+        "warnings": json.dumps([*run.notes, *_remarks(run)], ensure_ascii=False),
         "method": config.method,
         "analysis_mode": config.analysis_mode,
         "shear_kernel": config.shear_kernel,
@@ -184,6 +185,20 @@ def _sd_errors(run: Run) -> np.ndarray:
         return np.full(len(_names(run)), np.nan)
     errors = sd_errors(run.posterior.physical(run.certificate.z[used]), run.certificate.log_weights[used])
     return np.where(run.start.problem.coordinates.free, errors, 0.0)
+
+
+def _remarks(run: Run) -> list[str]:
+    used = np.isfinite(run.certificate.log_weights)
+    if not used.any():
+        return []
+    found = heavy_tails(_names(run), _sd_errors(run))
+    warm = run.request.warm
+    if warm is not None and warm.robust is not None:
+        physical = run.posterior.physical(run.certificate.z[used])
+        covariance = weighted_moments(physical, run.certificate.log_weights[used])[1]
+        sd = np.sqrt(np.maximum(np.diag(covariance), 0.0)) * run.start.problem.coordinates.free
+        found += narrower_than_the_fit(_names(run), sd, warm.robust_sd, widened=run.robust is not None)
+    return found
 
 
 def _posterior_robust(run: Run, rng) -> xr.Dataset:
