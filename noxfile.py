@@ -26,7 +26,7 @@ PROJECTS = {
 TESTED = [dist for dist in PROJECTS if any((ROOT / "packages" / dist / "tests").glob("test_*.py"))]
 STATISTICS = "pytest.mark.statistics"
 # Suites whose time is that of the compiler, which works on one thread: two processes share them.
-COMPILED = {"homodyne-model", "homodyne-nlsq"}
+COMPILED = {"homodyne-cli", "homodyne-cmc", "homodyne-model", "homodyne-nlsq"}
 # Extras that bring hundreds of distributions; `integration` tests them.
 HEAVY = {"nlsq"}
 every_distribution = nox.parametrize("dist", list(PROJECTS), ids=list(PROJECTS))

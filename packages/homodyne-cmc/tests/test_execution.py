@@ -110,7 +110,6 @@ def test_what_cannot_run_jobs_is_refused(rest_data):
     assert worker_count(None) == 1
 
 
-@pytest.mark.slow
 def test_spawned_processes_give_the_same_to_the_bit(rest_data, tmp_path):
     here = fit_mcmc_jax(rest_data, SMALL)
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -121,7 +120,6 @@ def test_spawned_processes_give_the_same_to_the_bit(rest_data, tmp_path):
     assert [path.name.partition("-")[0] for path in tmp_path.iterdir()] == ["draws"]
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 def test_a_dask_cluster_gives_the_same_to_the_bit_though_a_worker_dies(rest_data):
     distributed = pytest.importorskip("dask.distributed")

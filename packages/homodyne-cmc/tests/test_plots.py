@@ -193,7 +193,7 @@ def test_forest_shows_intervals_of_posterior_fit_and_consensus(flowing, rest_res
     np.testing.assert_allclose(contrast.get_ydata(), flowing.posterior["contrast"].mean(("chain", "draw")))
     assert figure.axes[8].get_xlabel() == "φ [°]"
     words = texts_of(plots.forest(rest_result))
-    assert "consensus of the shards ± sd" in words
+    assert "consensus of the shards, middle 68 %" in words
     assert "fit, without an error" in words
     assert "fit ± robust sd" not in words
 

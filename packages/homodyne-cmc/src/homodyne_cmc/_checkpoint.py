@@ -16,6 +16,7 @@ import numpy as np
 from homodyne_cmc._config import CMCConfig
 from homodyne_cmc._coordinates import PosteriorCoordinates
 from homodyne_cmc._mode import Start
+from homodyne_cmc._open_shares import OpenShares
 from homodyne_cmc._problem import Problem
 from homodyne_cmc._warm_start import WarmStart
 from homodyne_data import atomic_path
@@ -79,13 +80,14 @@ class Checkpoint:
             *(tuple(values[name].tolist()) for name in ("t_refs", "signs", "widths")),
             problem.coordinates.held,
         )
-        problem = replace(problem, coordinates=coordinates)
+        open_shares = OpenShares(values["open_center"], values["open_spread"], values["open_rates"])
+        problem = replace(problem, coordinates=coordinates, open_shares=open_shares)
         return Start.at(problem, values["mu"], values["root"], values["notes"].tolist())
 
     def keep(self, start: Start) -> None:
         """Keep the start."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        coordinates = start.problem.coordinates
+        coordinates, open_shares = start.problem.coordinates, start.problem.open_shares
         with atomic_path(self._start_file, overwrite=True) as path, open(path, "wb") as file:
             np.savez(
                 file,
@@ -95,6 +97,9 @@ class Checkpoint:
                 t_refs=coordinates.t_refs,
                 signs=coordinates.signs,
                 widths=coordinates.widths,
+                open_center=open_shares.center,
+                open_spread=open_shares.spread,
+                open_rates=open_shares.rates,
                 **self._warm(),
             )
 

@@ -35,6 +35,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# Limits of c in units of u: below, y is linear all the same; above, logarithmic.
+_NARROWEST_SHARE, _WIDEST_SHARE = 0.02, 1e5
+
 
 # The times are data: another one needs no other program.
 @jax.tree_util.register_dataclass
@@ -61,12 +64,18 @@ class PosteriorCoordinates:
 
     @classmethod
     def about(cls, physical, t_refs, held=None) -> "PosteriorCoordinates":
-        """The coordinates that can describe a physical vector, before its covariance is known."""
-        signs = (
-            np.sign(r0 * t**p + offset) for (r0, p, offset), t in zip(_rates(physical), t_refs, strict=True)
-        )
+        """The coordinates that can describe a physical vector, before its covariance is known: logarithmic in the share."""
+        # The rates there, and the shares of their power laws, inverted.
+        totals = [r0 * t**p + offset for (r0, p, offset), t in zip(_rates(physical), t_refs, strict=True)]
+        powers = [r0 * t**p for (r0, p, _), t in zip(_rates(physical), t_refs, strict=True)]
+        widths = (_WIDEST_SHARE * abs(total / power) for total, power in zip(totals, powers, strict=True))
         held = (None,) * len(physical) if held is None else tuple(held)
-        return cls(tuple(float(t) for t in t_refs), tuple(map(float, signs)), (1.0,) * len(t_refs), held)
+        return cls(
+            tuple(float(t) for t in t_refs),
+            tuple(map(float, np.sign(totals))),
+            tuple(map(float, widths)),
+            held,
+        )
 
     @classmethod
     def suited_to(cls, physical, covariance, times, held=None) -> "PosteriorCoordinates":
@@ -89,7 +98,13 @@ class PosteriorCoordinates:
             by_share = np.array([-offset / (power * r0), -offset / power * np.log(t), 1 / power])
             block = covariance[3 * k : 3 * k + 3, 3 * k : 3 * k + 3]
             share = abs(1 + offset / power)
-            widths.append(float(np.clip(np.sqrt(by_share @ block @ by_share), share / 50, 10 * share)))
+            widths.append(
+                float(
+                    np.clip(
+                        np.sqrt(by_share @ block @ by_share), _NARROWEST_SHARE * share, _WIDEST_SHARE * share
+                    )
+                )
+            )
         return replace(cls.about(physical, t_refs, held), widths=tuple(widths))
 
     @property

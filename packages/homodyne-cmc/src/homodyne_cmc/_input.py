@@ -8,6 +8,7 @@ import numpy as np
 from homodyne_cmc._collapsed import Collapsed
 from homodyne_cmc._config import RATES, CMCConfig
 from homodyne_cmc._coordinates import PosteriorCoordinates
+from homodyne_cmc._open_shares import OpenShares
 from homodyne_cmc._priors import PriorArrays
 from homodyne_cmc._problem import Problem
 from homodyne_cmc._warm_start import WarmStart
@@ -139,7 +140,9 @@ class Request:
         coordinates = PosteriorCoordinates(
             (model.t_middle,) * n_rates, (1.0,) * n_rates, (1.0,) * n_rates, self.held
         )
-        return Problem(model, Collapsed(config.noise, basis), coordinates, priors)
+        return Problem(
+            model, Collapsed(config.noise, basis), coordinates, priors, OpenShares.none(coordinates)
+        )
 
     def scaling_priors(self) -> PriorArrays:
         """Priors of contrast and offset of one angle."""

@@ -16,6 +16,7 @@ from scipy.stats import qmc
 
 from homodyne_cmc._collapsed import Moments
 from homodyne_cmc._coordinates import PosteriorCoordinates, wrapped_direction
+from homodyne_cmc._open_shares import OpenShares, open_places, stand_in
 from homodyne_cmc._problem import FullPosterior, Problem
 from homodyne_cmc._shards import ShardData, ShardSet
 from homodyne_cmc._warm_start import WarmStart
@@ -24,6 +25,7 @@ from homodyne_cmc._warm_start import WarmStart
 _WIDEST = {"log": 3.0, "slope": 1.5, "exponent": 1.5, "share": 2.0, "phi0": 45.0}
 _STEPS = {"log": 1e-4, "slope": 1e-4, "exponent": 1e-4, "share": 1e-3, "phi0": 1e-2}
 _NEWTON = 25
+_OF_RATE = {"share_D": "D(t)", "share_rate": "the shear rate"}
 # Newton's decrement gᵀH⁻¹g [sd²] below which the mode is found.
 _AT_MODE = 1e-3
 # A warm start is kept where the gradient is less than so many standard deviations and the curvature within this factor of its own.
@@ -56,7 +58,8 @@ class Start:
     def at(cls, problem: Problem, mu, root, notes: Sequence[str] = ()) -> "Start":
         """A start at known coordinates, those of ``problem``."""
         spread = np.asarray(problem.coordinates.tangent(mu)) @ root
-        problem = replace(problem, priors=_walls(problem.priors, np.sqrt((spread**2).sum(1))))
+        priors = _walls(problem.priors, np.sqrt((spread**2).sum(1)))
+        problem = replace(problem, priors=_without(priors, problem.open_shares))
         return cls(problem, mu, root, tuple(notes))
 
 
@@ -83,23 +86,36 @@ def find_start(problem: Problem, shards: ShardSet, warm: WarmStart | None, *, se
                 "the warm start has no positive power law in one of its rates, which the coordinates need: a start was looked for in the data."
             )
     if v is None:
-        problem, v = _cold_start(problem, shards, seed)
+        physical = _cold_start(problem, shards, seed)
+        times = (model.t_middle,) * (model.n_physical // 3)
+        coordinates = PosteriorCoordinates.about(physical, times, problem.coordinates.held)
+        problem = replace(problem, coordinates=coordinates)
+        v = np.array(coordinates.from_natural(jnp.asarray(physical)))
         notes.append("the mode was looked for in the data.")
     full = FullPosterior(problem, shards)
     if precision is None or not _agrees(full, v, precision):
         if not notes:
             notes.append("the start was moved to the mode of this posterior, and whitened by its curvature.")
         v, precision = _newton(full, v)
+        at_mode = v
         root = _root(v, precision, problem.coordinates)
         physical = np.asarray(problem.coordinates.to_natural(jnp.asarray(v)))
         tangent = np.asarray(problem.coordinates.tangent(v)) @ root
         suited = PosteriorCoordinates.suited_to(
             physical, tangent @ tangent.T, _times(model), problem.coordinates.held
         )
+        v = np.array(suited.from_natural(jnp.asarray(physical)))
+        by_prior = -np.asarray(jax.hessian(problem.smooth_log_prior)(jnp.asarray(at_mode)))
+        if places := open_places(problem.coordinates, precision - by_prior):
+            sd = np.sqrt(np.diag(root @ root.T))
+            suited, open_shares = stand_in(suited, problem.priors, v, sd, places)
+            problem = replace(problem, open_shares=open_shares, priors=_without(problem.priors, open_shares))
+            v = np.where(np.isfinite(open_shares.spread), open_shares.center, v)
+            notes.append(
+                f"the data leave open how {_OF_RATE[suited.names[places[0]]]} divides into power law and offset: the bounds decide."
+            )
         problem = replace(problem, coordinates=suited)
-        v, precision = _newton(
-            FullPosterior(problem, shards), np.array(problem.coordinates.from_natural(jnp.asarray(physical)))
-        )
+        v, precision = _newton(FullPosterior(problem, shards), v)
     return Start.at(problem, v, _root(v, precision, problem.coordinates), notes)
 
 
@@ -138,6 +154,11 @@ def _walls(priors, sd):
     range_ = np.asarray(priors.upper) - np.asarray(priors.lower)
     width = np.minimum(0.5 * sd, np.where(np.isfinite(range_), 0.1 * range_, np.inf))
     return replace(priors, width=np.where(range_ > 0, width, np.inf))
+
+
+def _without(priors, open_shares: OpenShares):
+    """Priors without the walls that normal densities stand in for."""
+    return replace(priors, width=np.where(open_shares.rates, np.inf, priors.width))
 
 
 def _root(v, precision, coordinates) -> np.ndarray:
@@ -192,8 +213,8 @@ def _newton(full: FullPosterior, v) -> tuple[np.ndarray, np.ndarray]:
     return v, precision
 
 
-def _cold_start(problem: Problem, shards: ShardSet, seed: int) -> tuple[Problem, np.ndarray]:
-    """Coordinates of the best optimum on some rows of the maps."""
+def _cold_start(problem: Problem, shards: ShardSet, seed: int) -> np.ndarray:
+    """Physical parameters of the best optimum on some rows of the maps."""
     coordinates = problem.coordinates
     some = jax.tree.map(jnp.asarray, _some_rows(shards, problem.model.n_t))
     candidates = _candidates(problem, seed)
@@ -213,7 +234,7 @@ def _cold_start(problem: Problem, shards: ShardSet, seed: int) -> tuple[Problem,
     best = min(found, key=lambda one: one.fun).x * size
     if coordinates.names[-1] == "phi0":
         best[-1] = wrapped_direction(best[-1])
-    return problem, best
+    return np.asarray(coordinates.to_natural(jnp.asarray(best)))
 
 
 @jax.jit

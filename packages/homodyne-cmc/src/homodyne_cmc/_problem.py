@@ -9,6 +9,7 @@ import numpy as np
 
 from homodyne_cmc._collapsed import Collapsed
 from homodyne_cmc._coordinates import PosteriorCoordinates
+from homodyne_cmc._open_shares import OpenShares
 from homodyne_cmc._priors import PriorArrays
 from homodyne_cmc._shards import ShardData, ShardSet
 from homodyne_model import TwoTimeModel, pair_sums
@@ -29,18 +30,21 @@ class Problem:
         In which the physical parameters are sampled.
     priors : PriorArrays
         Of the physical parameters.
+    open_shares : OpenShares
+        What stands in for the walls of rates whose share the data leave open.
     """
 
     model: TwoTimeModel
     collapsed: Collapsed
     coordinates: PosteriorCoordinates
     priors: PriorArrays
+    open_shares: OpenShares
 
     def smooth_log_prior(self, v):
         """Log density of the prior in the coordinates, its walls replaced by penalties; (...) of (..., d)."""
         physical = self.coordinates.to_natural(v)
         density = self.priors.log_density(physical) + self.priors.smooth_walls(physical)
-        return density + self.coordinates.log_jacobian(v)
+        return density + self.coordinates.log_jacobian(v) + self.open_shares.log_density(v)
 
     def exact_log_prior(self, v):
         """Log density of the prior in the coordinates; -inf beyond the bounds."""

@@ -253,10 +253,12 @@ def _consensus(run: Run, rng) -> xr.Dataset:
     if coordinates[-1] == "phi0":
         center = float(run.start.mu[-1])
         physical[:, -1] += float(wrapped_direction(center)) - center
+    # A tail may reach beyond all numbers; the middle 68 % do not.
+    low, middle, high = np.quantile(np.nan_to_num(physical), (0.16, 0.5, 0.84), axis=0)
     return xr.Dataset(
         {
-            "mean": ("parameter", physical.mean(0)),
-            "sd": ("parameter", physical.std(0)),
+            "median": ("parameter", middle),
+            "half_width": ("parameter", (high - low) / 2),
             "z_mean": ("coordinate", consensus.mean),
             "z_covariance": (("coordinate", "coordinate_"), consensus.covariance),
         },

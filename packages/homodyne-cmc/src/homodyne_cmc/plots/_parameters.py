@@ -74,7 +74,7 @@ def _intervals(panel: Axes, result, name: str, values: np.ndarray) -> None:
     for group, center, error, marker, color, label in (
         ("warm_start", "value", "sd", "s", FIT, "fit ± sd"),
         ("warm_start", "value", "robust_sd", "D", FIT, "fit ± robust sd"),
-        ("consensus", "mean", "sd", "^", CONSENSUS, "consensus of the shards ± sd"),
+        ("consensus", "median", "half_width", "^", CONSENSUS, "consensus of the shards, middle 68 %"),
     ):
         value, sd = (of_parameter(result, group, variable, name) for variable in (center, error))
         if value is None or (sd is None and error == "robust_sd"):
