@@ -110,6 +110,7 @@ def test_what_cannot_run_jobs_is_refused(rest_data):
     assert worker_count(None) == 1
 
 
+@pytest.mark.slow
 def test_spawned_processes_give_the_same_to_the_bit(rest_data, tmp_path):
     here = fit_mcmc_jax(rest_data, SMALL)
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:

@@ -51,6 +51,7 @@ def test_the_truth_is_within_reach(rest, rest_result):
         assert (np.abs(drawn.mean(0) - getattr(rest, name)) < 4.5 * drawn.std(0)).all()
 
 
+@pytest.mark.slow
 def test_laminar_flow_without_divergences(data_of, away, warm):
     truth = rheometer_flow(5, 60)
     data, settings = data_of(truth, sigma=0.003), {"analysis_mode": "laminar_flow"}
@@ -101,7 +102,7 @@ def test_a_narrow_prior_moves_the_posterior_as_the_algebra_says(rest, rest_data,
     assert found.sd["alpha"] == pytest.approx(sd, rel=0.1)
 
 
-@pytest.mark.parametrize("n_shards", [1, 10])
+@pytest.mark.parametrize("n_shards", [pytest.param(1, marks=pytest.mark.slow), 10])
 def test_bounds_hold_and_are_named_where_they_decide(rest, rest_data, reference, n_shards, warm):
     lower = reference.mean["alpha"] + 0.5 * reference.sd["alpha"]
     found = fit_mcmc_jax(rest_data, {"num_shards": n_shards, "bounds": {"alpha": (lower, 2.0)}}, warm(rest))
@@ -124,9 +125,9 @@ def test_bounds_and_priors_of_the_scaling_reach_the_posterior(rest, rest_data, r
     assert abs(found.mean["alpha"] - cut[:, 1].mean()) < 0.3 * reference.sd["alpha"]
 
 
-@pytest.mark.parametrize("noise", ["global", "per_angle"])
-def test_sigma_is_inferred(rest, data_of, noise, warm):
-    found = fit_mcmc_jax(data_of(rest), {"noise": noise, "num_shards": 2}, warm(rest))
+@pytest.mark.parametrize("noise, how", [("global", {"num_shards": 2}), ("per_angle", {"method": "laplace"})])
+def test_sigma_is_inferred(rest, data_of, noise, how, warm):
+    found = fit_mcmc_jax(data_of(rest), {"noise": noise, **how}, warm(rest))
     assert found.status == "certified"
     sigma = found.posterior["sigma"].values[0]
     assert (np.abs(sigma.mean(0) - 0.005) < 4 * sigma.std(0)).all()
@@ -144,10 +145,10 @@ def test_sigma_that_was_not_given_is_inferred(rest, data_of, warm):
         fit_mcmc_jax(data, {"noise": "given"})
 
 
-@pytest.mark.parametrize("mode", ["constant", "fourier"])
-def test_angles_that_share_their_scaling(data_of, mode, warm):
+@pytest.mark.parametrize("mode, how", [("constant", {"num_shards": 2}), ("fourier", {"method": "laplace"})])
+def test_angles_that_share_their_scaling(data_of, mode, how, warm):
     truth = colloid(4, 40)._replace(contrast=np.full(4, 0.3), offset=np.full(4, 1.1))
-    settings = {"per_angle_mode": mode, "fourier_order": 1, "num_shards": 2}
+    settings = {"per_angle_mode": mode, "fourier_order": 1, **how}
     found = fit_mcmc_jax(data_of(truth), settings, warm(truth))
     assert found.status == "certified"
     contrast = found.posterior["contrast"].values[0]
@@ -251,12 +252,16 @@ def log_likelihood(truth, data, physical):
 
 
 @pytest.mark.parametrize(
-    "fixed, n_shards",
-    [({"D_offset": 1500.0}, 1), ({"alpha": -0.46}, 4), ({"alpha": -0.46, "D_offset": 1500.0}, 4)],
+    "fixed, how",
+    [
+        ({"D_offset": 1500.0}, {"method": "laplace"}),
+        ({"alpha": -0.46}, {"num_shards": 4}),
+        ({"alpha": -0.46, "D_offset": 1500.0}, {"method": "laplace"}),
+    ],
 )
-def test_the_others_have_the_posterior_given_what_is_held(rest, rest_data, warm, fixed, n_shards):
+def test_the_others_have_the_posterior_given_what_is_held(rest, rest_data, warm, fixed, how):
     """Sums over a grid of the natural parameters, where the prior is flat and no coordinates are needed."""
-    found = fit_mcmc_jax(rest_data, {"fixed": fixed, "num_shards": n_shards}, warm(rest))
+    found = fit_mcmc_jax(rest_data, {"fixed": fixed, **how}, warm(rest))
     assert found.status == "certified"
     names = found.physical_names
     free = [name for name in names if name not in fixed]
