@@ -46,7 +46,8 @@ def case(request, data_of, warm):
 @pytest.mark.parametrize("n_shards", [1, 2, 4, 5, 10])
 def test_any_number_of_shards_gives_the_posterior(case, n_shards, away, widths, capsys):
     _, data, settings, start, reference = case
-    found = fit_mcmc_jax(data, settings | {"num_shards": n_shards}, start)
+    # A correlation of the usual 2000 draws has an error of 0.02, the largest of 21 one of 0.05, which is the limit below.
+    found = fit_mcmc_jax(data, settings | {"num_shards": n_shards, "certificate_draws": 4000}, start)
     ratio = widths(found, reference)
     off = np.abs(correlations(found) - correlations(reference)).max()
     shards = found.tree["shards"]
@@ -60,9 +61,7 @@ def test_any_number_of_shards_gives_the_posterior(case, n_shards, away, widths, 
     assert found.status == "certified", found.message
     assert away(found, reference) < 0.15
     assert ((ratio > 0.9) & (ratio < 1.1)).all()
-    if n_shards in (4, 10):
-        # The largest of 21 correlations of 2000 draws is 0.05 off by chance now and then: K = 5 had 0.057.
-        assert off < 0.05
+    assert off < 0.05
     assert float(shards["divergences"].max()) < 0.01
     assert float(shards["steps"].max()) < 12
 
