@@ -12,7 +12,7 @@ from pathlib import Path
 from homodyne_cli import _values as v
 from homodyne_cli._config_bounds import ParameterSpace
 from homodyne_cli._config_fit import Optimization
-from homodyne_cli._config_keys import SECTION, ConfigurationError, items, key
+from homodyne_cli._config_keys import SECTION, ConfigurationError, items, key, named_path
 from homodyne_cli._units import LENGTH, TIME
 from homodyne_nlsq import NLSQConfig
 
@@ -238,10 +238,7 @@ class Output:
         ConfigurationError
             If a variable in the name is not set.
         """
-        try:
-            return None if self.directory is None else v.expand(self.directory, folder)
-        except ValueError as error:
-            raise ConfigurationError(f"output.directory: {error}") from None
+        return named_path(self.directory, folder, "output.directory")
 
     def __post_init__(self) -> None:
         if self.plots and not self.formats:

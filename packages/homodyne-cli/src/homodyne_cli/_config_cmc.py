@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homodyne_cli import _values as v
-from homodyne_cli._config_keys import ConfigurationError, key
+from homodyne_cli._config_keys import key, named_path
 from homodyne_cmc import CMCConfig
 
 
@@ -84,7 +84,4 @@ class CMC:
         ConfigurationError
             If a variable in the name is not set.
         """
-        try:
-            return None if self.checkpoint_dir is None else v.expand(self.checkpoint_dir, folder)
-        except ValueError as error:
-            raise ConfigurationError(f"optimization.cmc.checkpoint_dir: {error}") from None
+        return named_path(self.checkpoint_dir, folder, "optimization.cmc.checkpoint_dir")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from homodyne_cli import _values as v
 from homodyne_cli._config_cmc import CMC
-from homodyne_cli._config_keys import SECTION, ConfigurationError, key
+from homodyne_cli._config_keys import SECTION, key, named_path
 from homodyne_cli._config_layers import AntiDegeneracy
 from homodyne_cli._config_search import CMAES, MultiStart
 from homodyne_memory import DEFAULT_MEMORY_FRACTION
@@ -69,10 +69,7 @@ class HybridStreaming:
         ConfigurationError
             If a variable in the name is not set.
         """
-        try:
-            return None if self.checkpoint_dir is None else v.expand(self.checkpoint_dir, folder)
-        except ValueError as error:
-            raise ConfigurationError(f"optimization.nlsq.hybrid_streaming.checkpoint_dir: {error}") from None
+        return named_path(self.checkpoint_dir, folder, "optimization.nlsq.hybrid_streaming.checkpoint_dir")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import Field, field
+from pathlib import Path
 from types import MappingProxyType
 
 from homodyne_cli import _values as v
@@ -41,6 +42,20 @@ def key(
 def key_name(spec: Field) -> str:
     """The key that a field stands for: a word of the language, such as ``lambda``, has an underscore behind it."""
     return spec.name.rstrip("_")
+
+
+def named_path(named: str | None, folder: Path, where: str) -> Path | None:
+    """Path that the key `where` names, None where it names none; relative ones start at `folder`.
+
+    Raises
+    ------
+    ConfigurationError
+        If a variable in the name is not set.
+    """
+    try:
+        return None if named is None else v.expand(named, folder)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {error}") from None
 
 
 SECTION = MappingProxyType({"section": True})
